@@ -1,0 +1,92 @@
+// The report page: targets write it, chaosd reads it with pread and trusts nothing in it.
+//
+// The ring loses the oldest, and knows how many: a writer takes a ticket, marks the slot odd, writes, marks it even.
+// A reader that finds a slot not yet at its ticket waits a moment, then counts it as lost (its writer died).
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "event.hpp"
+#include "rule.hpp"
+
+namespace chaos::abi {
+
+inline constexpr std::uint64_t report_page_magic = 0x63686130'72657074;  // "cha0rept"
+inline constexpr unsigned attach_max = 512;
+inline constexpr unsigned ring_slots = 4096;  // a power of two
+inline constexpr unsigned ordinal_slots = 1024;
+
+struct rule_counters {
+  std::atomic<std::uint32_t> rule;   // id that these count for; chaosd zeroes the line before it gives a slot out again
+  std::uint32_t reserved;
+#define RULE_COUNTER(name, unit, meaning) std::atomic<std::uint64_t> name;
+#define SESSION_COUNTER(name, unit, meaning)
+#include "counters.def"
+#undef RULE_COUNTER
+#undef SESSION_COUNTER
+  std::atomic<std::uint64_t> shared_operations;  // --scope session: decisions so far
+  std::atomic<std::uint64_t> shared_fired;       // --scope session: injections so far
+  std::atomic<std::uint64_t> bucket;             // bandwidth --shared: token bucket, next free time in ns
+  std::uint64_t reserved1[6];
+};
+static_assert(sizeof(rule_counters) == 128);
+
+struct session_counters {
+#define RULE_COUNTER(name, unit, meaning)
+#define SESSION_COUNTER(name, unit, meaning) std::atomic<std::uint64_t> name;
+#include "counters.def"
+#undef RULE_COUNTER
+#undef SESSION_COUNTER
+};
+
+namespace attach_limits {  // what the shim found that it can not do in this process
+inline constexpr std::uint32_t no_stacks = 1;       // libunwind not loaded
+inline constexpr std::uint32_t seccomp = 2;
+inline constexpr std::uint32_t own_allocator = 4;   // malloc of the program itself wins over the hook
+inline constexpr std::uint32_t io_uring = 8;        // io_uring was asked for
+}  // namespace attach_limits
+
+struct attach_slot {
+  std::atomic<std::int32_t> pid;         // 0: free; -1: being filled
+  std::uint32_t ordinal;                 // nth process of this executable in the session, from 1
+  std::uint64_t start_ticks;             // field 22 of /proc/PID/stat: tells a reused pid
+  std::uint64_t attached_ns;             // CLOCK_MONOTONIC
+  std::uint64_t run;                     // CHAOS_RUN, 0: none
+  std::atomic<std::uint32_t> limits;     // attach_limits
+  std::atomic<std::uint32_t> generation; // latest rules this process has looked at
+  std::int32_t parent;
+  std::uint32_t functions;               // hooked functions for which a real one was found
+  char comm[16];
+  char executable[128];                  // the tail of it, if longer
+};
+static_assert(sizeof(attach_slot) == 192);
+
+struct ordinal_slot { std::atomic<std::uint64_t> key; std::atomic<std::uint64_t> next; };  // executable hash → ordinals given out
+
+struct breaker_slot {
+  std::atomic<std::int32_t> pid;         // 0: free
+  std::atomic<std::uint32_t> state;
+  std::atomic<std::uint64_t> calls_ok, calls_failed, rejected, changed_ns;
+  char name[56];
+};
+
+struct ring_slot { std::atomic<std::uint64_t> sequence; event entry; };  // 2·ticket+1: being written; 2·ticket+2: done
+static_assert(sizeof(ring_slot) == 192);
+
+struct report_page {
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t bytes;
+  std::uint64_t reserved0[6];
+  alignas(64) std::atomic<std::uint64_t> ring_head;  // next ticket
+  alignas(64) session_counters session;
+  alignas(64) rule_counters rules[rule_max];
+  attach_slot attached[attach_max];
+  ordinal_slot ordinals[ordinal_slots];
+  static constexpr unsigned breaker_max = 128;
+  breaker_slot breakers[breaker_max];
+  alignas(64) ring_slot ring[ring_slots];
+};
+
+}  // namespace chaos::abi
