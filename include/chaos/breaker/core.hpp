@@ -1,0 +1,525 @@
+// The state machine of a breaker. Applications use chaos::breaker (breaker.hpp), which owns one of these.
+//
+// Rules that everything here keeps:
+//  - the word (word.hpp) is the only state; a transition is one compare-and-swap made with the lock held, so that the
+//    queue of events has their order; only permits of HALF_OPEN are counted without it;
+//  - a successful call in CLOSED takes no lock, reads no clock and writes nothing that another thread writes;
+//  - no foreign code (classify, listeners, fallbacks) runs under the lock, and nothing here allocates after start;
+//  - a deadline that has passed counts as passed before anybody acts on it, see state_at().
+// Thread-safety: all of it. Units: in the names. Errors: none after construction.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "../annotate.hpp"
+#include "events.hpp"
+#include "fallback_host.hpp"
+#include "metrics.hpp"
+#include "settings.hpp"
+#include "shards.hpp"
+#include "window.hpp"
+
+namespace chaos {
+
+// What storage keeps of a breaker.
+struct breaker_snapshot {
+  chaos::state state = chaos::state::closed;
+  std::chrono::nanoseconds remaining{0};  // open: until the next probe
+  std::uint32_t openings_in_a_row = 0;
+};
+
+namespace detail {
+
+// word 0 = not admitted, and then start_ns is the time to wait.
+struct ticket {
+  std::uint64_t word = 0;
+  std::uint64_t start_ns = 0;
+};
+
+inline constexpr std::uint32_t no_commands = 0;
+
+class breaker_core final : public fallback_host {
+ public:
+  breaker_core(std::string name, breaker_settings settings)
+      : name_(std::move(name)),
+        settings_(checked(std::move(settings), name_)),
+        clock_(settings_.clock),
+        slow_ns_(static_cast<std::uint64_t>(settings_.slow_call_duration.count())),
+        timed_(slow_ns_ != 0 || settings_.monitoring_period.count() != 0),
+        hub_(std::make_shared<event_hub>()),
+        failures_(settings_.monitoring_period.count() ? 1 : settings_.sliding_window),
+        slow_(slow_ns_ && !settings_.monitoring_period.count() ? settings_.sliding_window : 1),
+        period_(static_cast<std::uint64_t>(settings_.monitoring_period.count()), now_ns()),
+        random_(settings_.jitter_seed ? settings_.jitter_seed
+                                      : monotonic_ns() ^ reinterpret_cast<std::uintptr_t>(this)) {
+    fallback_timeout_ns = static_cast<std::uint64_t>(settings_.fallback_timeout.count());
+    if (&chaos_breaker_slot != nullptr) slot_ = chaos_breaker_slot(name_.c_str());
+    if (slot_ && &chaos_breaker_generation != nullptr && &chaos_breaker_command != nullptr)
+      if (const volatile std::uint32_t* word = chaos_breaker_generation()) {
+        command_generation_ = word;
+        seen_commands_.store(*word - 1, std::memory_order_relaxed);  // commands older than this breaker apply too
+      }
+    publish();
+  }
+  breaker_core(const breaker_core&) = delete;
+  breaker_core& operator=(const breaker_core&) = delete;
+
+  std::uint64_t now_ns() const noexcept override { return clock_ ? clock_->now_ns() : monotonic_ns(); }
+  const std::string& name() const noexcept { return name_; }
+  const breaker_settings& settings() const noexcept { return settings_; }
+  event_hub& hub() noexcept { return *hub_; }
+  const std::shared_ptr<event_hub>& shared_hub() const noexcept { return hub_; }
+
+  [[gnu::always_inline]] ticket try_acquire() noexcept {
+    const std::uint64_t w = word_.load(std::memory_order_acquire);
+    if (state_of(w) == state::closed && commands_seen()) [[likely]]
+      return {w, timed_ ? now_ns() : 0};
+    return acquire_slow();
+  }
+
+  [[gnu::always_inline]] void success(const ticket& t) noexcept {
+    // The word is read again: a permit of an earlier CLOSED must not count into the window of this one.
+    if (state_of(t.word) == state::closed && !timed_ && word_.load(std::memory_order_relaxed) == t.word) [[likely]]
+      return shards_.succeeded();
+    success_slow(t);
+  }
+
+  void failure(const ticket& t) noexcept {
+    const std::uint64_t now = timed_ || state_of(t.word) == state::half_open ? now_ns() : 0;
+    finish(t, true, is_slow(t, now), now);
+    drain();
+  }
+
+  // No verdict: the permit goes back. `counted` for a result classified as ignored, not for a dropped permit.
+  void release(const ticket& t, bool counted) noexcept {
+    if (counted) shards_.ignored();
+    if (state_of(t.word) != state::half_open) return;
+    const std::uint64_t now = now_ns();
+    std::uint64_t w = settled(now);
+    while (same_period(w, t.word) && !word_.compare_exchange_weak(w, w - 1, std::memory_order_acq_rel)) {
+    }
+    drain();
+  }
+
+  chaos::state current_state() noexcept {
+    if (!commands_seen()) poll_commands();
+    return state_at(word_.load(std::memory_order_acquire), now_ns());
+  }
+  std::chrono::nanoseconds retry_after() const noexcept {
+    const std::uint64_t w = word_.load(std::memory_order_acquire);
+    return std::chrono::nanoseconds(state_of(w) == state::open ? open_remaining_ns(w, now_ns()) : 0);
+  }
+
+  void force(state to, transition_reason why) noexcept {
+    {
+      std::lock_guard lock(hub_->mutex);
+      force_locked(to, why);
+    }
+    drain();
+  }
+
+  breaker_snapshot snapshot() noexcept {
+    std::lock_guard lock(hub_->mutex);
+    const std::uint64_t w = word_.load(std::memory_order_acquire), now = now_ns();
+    breaker_snapshot s{state_at(w, now), std::chrono::nanoseconds(0), openings_};
+    if (s.state == state::open)
+      s.remaining = std::chrono::nanoseconds(state_of(w) == state::open ? open_remaining_ns(w, now) : next_recovery_ns_.load());
+    return s;
+  }
+
+  // Applies a stored state, clamped to what the settings allow; only while nothing has happened yet.
+  bool restore(const breaker_snapshot& s) noexcept {
+    {
+      std::lock_guard lock(hub_->mutex);
+      std::uint64_t w = word_.load(std::memory_order_acquire);
+      const std::uint64_t now = now_ns();
+      if (generation_of(w) != 1 || total_calls() != 0) return false;
+      openings_ = std::min<std::uint32_t>(s.openings_in_a_row, 1000);
+      if (s.state == state::open || s.state == state::half_open) {
+        openings_ = std::max<std::uint32_t>(openings_, 1);
+        const auto longest = static_cast<std::int64_t>(recovery_base_ns(openings_) * (1 + settings_.recovery_jitter));
+        const std::int64_t left = s.state == state::open ? std::clamp<std::int64_t>(s.remaining.count(), 0, longest) : 0;
+        move_locked(w, make_word(state::open, next_generation(w), open_payload(now + static_cast<std::uint64_t>(left))),
+                    transition_reason::restored, now);
+      } else if (s.state != state::closed) {
+        force_locked(s.state, transition_reason::restored);
+      }
+    }
+    drain();
+    return true;
+  }
+
+  breaker_metrics metrics() {
+    breaker_metrics m;
+    m.name = name_;
+    m.state = current_state();
+    m.ignored = shards_.total_ignored();
+    m.not_permitted = shards_.total_rejected();
+    m.late_results = late_.load(std::memory_order_relaxed);
+    m.fallbacks = fallbacks_.load(std::memory_order_relaxed);
+    m.fallback_failures = fallback_failures_.load(std::memory_order_relaxed);
+    m.listener_errors = hub_->listener_errors();
+    m.transitions_lost = hub_->lost();
+    std::lock_guard lock(hub_->mutex);
+    m.successful = shards_.total_succeeded() + slow_ok_ + probe_ok_.load(std::memory_order_relaxed);
+    m.failed = failed_;
+    m.slow_successful = slow_ok_;
+    m.slow_failed = slow_failed_;
+    m.transitions = transitions_;
+    const window_totals t = totals_locked(now_ns());
+    m.buffered_calls = t.calls;
+    if (t.calls >= settings_.minimum_calls) {
+      m.failure_rate = static_cast<double>(t.failed) / static_cast<double>(t.calls);
+      if (slow_ns_) m.slow_call_rate = static_cast<double>(t.slow) / static_cast<double>(t.calls);
+    }
+    return m;
+  }
+
+  // After fork(), with the lock held (see registry.hpp).
+  void after_fork_in_child() noexcept { hub_->after_fork_in_child(); }
+
+  void note_fallback(bool worked, const char* how) noexcept override {
+    (worked ? fallbacks_ : fallback_failures_).fetch_add(1, std::memory_order_relaxed);
+    if (annotating()) note("fallback %s: %s", how, worked ? "used" : "failed");
+  }
+
+  // Tells listeners and the timeline what happened. Cheap when nothing did.
+  void drain() noexcept {
+    hub_->drain([this](const transition& t) {
+      if (annotating()) note("%s -> %s (%s)", to_string(t.from), to_string(t.to), to_string(t.reason));
+      publish();
+    });
+  }
+
+ private:
+  struct window_totals {
+    std::uint64_t calls, failed, slow;
+  };
+
+  bool commands_seen() const noexcept {
+    return *command_generation_ == seen_commands_.load(std::memory_order_relaxed);
+  }
+  bool is_slow(const ticket& t, std::uint64_t now) const noexcept {
+    return slow_ns_ != 0 && now - t.start_ns >= slow_ns_ && now >= t.start_ns;
+  }
+
+  // What the word means at this time, whether or not a call has come to act on it.
+  chaos::state state_at(std::uint64_t w, std::uint64_t now) const noexcept {
+    std::uint64_t deadline = 0;
+    switch (state_of(w)) {
+      case state::open: return open_remaining_ns(w, now) ? state::open : state::half_open;
+      case state::half_open:
+        if (outstanding_of(w) == 0 || !half_open_lapsed(w, now, &deadline)) return state::half_open;
+        return deadline + next_recovery_ns_.load(std::memory_order_relaxed) > now ? state::open : state::half_open;
+      default: return state_of(w);
+    }
+  }
+
+  [[gnu::noinline]] ticket acquire_slow() noexcept {
+    if (!commands_seen()) poll_commands();
+    for (;;) {
+      std::uint64_t w = word_.load(std::memory_order_acquire);
+      switch (state_of(w)) {
+        case state::closed:
+        case state::metrics_only: return {w, timed_ ? now_ns() : 0};
+        case state::disabled: return {w, 0};
+        case state::open: {
+          const std::uint64_t now = now_ns();
+          if (const std::uint64_t left = open_remaining_ns(w, now)) return rejected(w, left);
+          std::unique_lock lock(hub_->mutex);
+          if (word_.load(std::memory_order_relaxed) != w) continue;
+          next_recovery_ns_.store(recovery_ns(openings_ + 1), std::memory_order_relaxed);
+          const std::uint64_t next =
+              make_word(state::half_open, next_generation(w), half_open_payload(now + half_open_timeout_ns(), 0, 1));
+          move_locked(w, next, transition_reason::recovery_elapsed, now);
+          lock.unlock();
+          drain();
+          return {next, now};
+        }
+        case state::half_open: {
+          const std::uint64_t now = now_ns();
+          w = settled(now);
+          if (state_of(w) != state::half_open) {
+            drain();
+            continue;
+          }
+          const std::uint64_t out = outstanding_of(w), ok = succeeded_of(w);
+          if (out >= settings_.half_open_permits ||
+              out + ok >= std::max(settings_.half_open_permits, settings_.success_threshold))
+            return rejected(w, half_open_timeout_ns());
+          // The first of a row of probes starts the clock: an idle half-open does not lapse.
+          const std::uint64_t next =
+              out ? w + 1
+                  : make_word(state::half_open, generation_of(w), half_open_payload(now + half_open_timeout_ns(), ok, 1));
+          if (word_.compare_exchange_weak(w, next, std::memory_order_acq_rel)) return {next, now};
+          continue;
+        }
+        default: return rejected(w, static_cast<std::uint64_t>(settings_.recovery_timeout.count()));
+      }
+    }
+  }
+
+  ticket rejected(std::uint64_t w, std::uint64_t retry_after_ns) noexcept {
+    const std::uint64_t count = shards_.rejected();
+    if (annotating()) [[unlikely]] {  // the first of each period, and every 1,024th of a thread
+      const std::uint32_t period = static_cast<std::uint32_t>(w >> 40);
+      if (count % 1024 == 0 || rejection_noted_.exchange(period, std::memory_order_relaxed) != period)
+        note("rejected while %s, retry after %llu ms", to_string(state_of(w)),
+             static_cast<unsigned long long>(retry_after_ns / 1'000'000));
+    }
+    return {0, retry_after_ns};
+  }
+
+  // The word after a half-open whose probes ran out of time was opened again, as of its deadline.
+  std::uint64_t settled(std::uint64_t now) noexcept {
+    std::uint64_t w = word_.load(std::memory_order_acquire), deadline = 0;
+    if (state_of(w) != state::half_open || !outstanding_of(w) || !half_open_lapsed(w, now, &deadline)) return w;
+    std::lock_guard lock(hub_->mutex);
+    w = word_.load(std::memory_order_acquire);
+    while (state_of(w) == state::half_open && outstanding_of(w) && half_open_lapsed(w, now, &deadline))
+      if (open_locked(w, transition_reason::probe_timeout, deadline)) return word_.load(std::memory_order_acquire);
+    return w;
+  }
+
+  [[gnu::noinline]] void success_slow(const ticket& t) noexcept {
+    if (!t.word || state_of(t.word) == state::disabled) return;
+    const std::uint64_t now = timed_ || state_of(t.word) == state::half_open ? now_ns() : 0;
+    const bool slow = is_slow(t, now);
+    if (state_of(t.word) != state::half_open && !slow) {
+      if (word_.load(std::memory_order_relaxed) != t.word) return late("success");
+      if (period_.enabled()) period_.add_success(now);
+      return shards_.succeeded();
+    }
+    finish(t, false, slow, now);
+    drain();
+  }
+
+  // A verdict that needs the lock: a failure, a slow call, or any result of a probe.
+  void finish(const ticket& t, bool failed, bool slow, std::uint64_t now) noexcept {
+    if (!t.word || state_of(t.word) == state::disabled) return;
+    if (state_of(t.word) == state::half_open) return finish_probe(t, failed, slow, now);
+    std::unique_lock lock(hub_->mutex);
+    const std::uint64_t w = word_.load(std::memory_order_relaxed);
+    if (w != t.word) {
+      lock.unlock();
+      return late(failed ? "failure" : "slow success");
+    }
+    const std::uint64_t ok = shards_.total_succeeded();
+    count_verdict(failed, slow, ok);
+    const std::uint64_t call = ok + ++locked_calls_;
+    if (period_.enabled()) {
+      period_.add_event(now, failed, slow);
+    } else {
+      if (failed) failures_.push(call);
+      if (slow) slow_.push(call);
+    }
+    if (state_of(w) == state::closed) judge_locked(w, call, now);
+    const bool report = slot_ && failed_ % 64 == 0;
+    lock.unlock();
+    if (report) publish();
+  }
+
+  void finish_probe(const ticket& t, bool failed, bool slow, std::uint64_t now) noexcept {
+    std::uint64_t w = settled(now);
+    while (same_period(w, t.word)) {
+      if (!failed && !slow && succeeded_of(w) + 1 < settings_.success_threshold) {
+        if (!word_.compare_exchange_weak(w, w + (1 << 10) - 1, std::memory_order_acq_rel)) continue;
+        probe_ok_.fetch_add(1, std::memory_order_relaxed);
+        return;
+      }
+      std::lock_guard lock(hub_->mutex);
+      w = word_.load(std::memory_order_acquire);
+      if (!same_period(w, t.word)) break;
+      if (!failed && !slow && succeeded_of(w) + 1 < settings_.success_threshold) continue;
+      if (failed || slow) {
+        if (!open_locked(w, failed ? transition_reason::probe_failed : transition_reason::probe_slow, now)) continue;
+        count_verdict(failed, slow, shards_.total_succeeded());
+      } else {
+        forget_window_locked();  // first, so that no success of the new period can be missed
+        if (!move_locked(w, make_word(state::closed, next_generation(w)), transition_reason::probes_succeeded, now))
+          continue;
+        openings_ = 0;
+        probe_ok_.fetch_add(1, std::memory_order_relaxed);
+      }
+      return;
+    }
+    late(failed ? "failure" : "success");
+  }
+
+  void count_verdict(bool failed, bool slow, std::uint64_t ok) noexcept {
+    if (!failed) {
+      ++slow_ok_;
+      return;
+    }
+    ++failed_;
+    if (slow) ++slow_failed_;
+    // In a row = no success has been counted since the last failure. Successes themselves need not know.
+    consecutive_ = ok + slow_ok_ == ok_at_failure_ ? consecutive_ + 1 : 1;
+    ok_at_failure_ = ok + slow_ok_;
+  }
+
+  void judge_locked(std::uint64_t w, std::uint64_t call, std::uint64_t now) noexcept {
+    if (settings_.failure_threshold && consecutive_ >= settings_.failure_threshold)
+      return void(open_locked(w, transition_reason::consecutive_failures, now ? now : now_ns()));
+    const window_totals t = totals_at(call, now);
+    if (t.calls < settings_.minimum_calls) return;
+    const auto over = [&](std::uint64_t part, double rate) {
+      return part != 0 && static_cast<double>(part) >= rate * static_cast<double>(t.calls);
+    };
+    if (settings_.failure_rate > 0 && over(t.failed, settings_.failure_rate))
+      open_locked(w, transition_reason::failure_rate, now ? now : now_ns());
+    else if (slow_ns_ && over(t.slow, settings_.slow_call_rate))
+      open_locked(w, transition_reason::slow_calls, now ? now : now_ns());
+  }
+
+  std::uint64_t total_calls() const noexcept { return shards_.total_succeeded() + locked_calls_; }
+  window_totals totals_locked(std::uint64_t now) noexcept { return totals_at(total_calls(), now); }
+  window_totals totals_at(std::uint64_t call, std::uint64_t now) noexcept {
+    if (period_.enabled()) {
+      const auto t = period_.totals(now);
+      return {t.calls, t.failed, t.slow};
+    }
+    return {std::min<std::uint64_t>(call - base_, settings_.sliding_window), failures_.count_at(call),
+            slow_ns_ ? slow_.count_at(call) : 0};
+  }
+  void forget_window_locked() noexcept {
+    base_ = total_calls();
+    failures_.clear();
+    slow_.clear();
+    if (period_.enabled()) period_.clear();
+    consecutive_ = 0;
+    ok_at_failure_ = shards_.total_succeeded() + slow_ok_;
+  }
+
+  // --- transitions, all with the lock held ---
+  bool move_locked(std::uint64_t& from, std::uint64_t to, transition_reason why, std::uint64_t at_ns) noexcept {
+    if (!word_.compare_exchange_strong(from, to, std::memory_order_acq_rel)) return false;
+    const state a = state_of(from), b = state_of(to);
+    ++transitions_[static_cast<unsigned>(a)][static_cast<unsigned>(b)];
+    hub_->push({name_, a, b, why, std::chrono::nanoseconds(static_cast<std::int64_t>(at_ns))});
+    return true;
+  }
+  bool open_locked(std::uint64_t& w, transition_reason why, std::uint64_t at_ns) noexcept {
+    const std::uint64_t length = state_of(w) == state::half_open ? next_recovery_ns_.load(std::memory_order_relaxed)
+                                                                 : recovery_ns(openings_ + 1);
+    if (!move_locked(w, make_word(state::open, next_generation(w), open_payload(at_ns + length)), why, at_ns)) return false;
+    openings_ = std::min<std::uint32_t>(openings_ + 1, 1000);
+    return true;
+  }
+  void force_locked(state to, transition_reason why) noexcept {
+    const std::uint64_t now = now_ns();
+    std::uint64_t w = word_.load(std::memory_order_acquire);
+    if (to == state::closed || to == state::metrics_only) forget_window_locked();
+    for (;;) {
+      if (state_of(w) == to && to != state::closed && to != state::open) return;
+      const std::uint64_t payload = to == state::open ? open_payload(now + recovery_ns(openings_ + 1)) : 0;
+      if (move_locked(w, make_word(to, next_generation(w), payload), why, now)) break;
+    }
+    openings_ = to == state::open ? std::min<std::uint32_t>(openings_ + 1, 1000) : 0;
+  }
+
+  double recovery_base_ns(std::uint32_t opening) const noexcept {
+    const auto first = static_cast<double>(settings_.recovery_timeout.count());
+    return std::min(first * std::pow(settings_.recovery_growth, opening ? opening - 1 : 0),
+                    static_cast<double>(settings_.recovery_timeout_max.count()));
+  }
+  std::uint64_t recovery_ns(std::uint32_t opening) noexcept {
+    double ns = recovery_base_ns(opening);
+    if (settings_.recovery_jitter > 0) {  // splitmix64
+      std::uint64_t z = (random_ += 0x9e3779b97f4a7c15);
+      z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+      z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+      const double unit = static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
+      ns *= 1 + settings_.recovery_jitter * (2 * unit - 1);
+    }
+    return static_cast<std::uint64_t>(ns);
+  }
+  std::uint64_t half_open_timeout_ns() const noexcept {
+    return static_cast<std::uint64_t>(settings_.half_open_timeout.count());
+  }
+
+  // --- the shim ---
+  [[gnu::noinline]] void poll_commands() noexcept {
+    const std::uint32_t generation = *command_generation_;
+    if (generation == seen_commands_.load(std::memory_order_relaxed)) return;
+    {
+      std::lock_guard lock(hub_->mutex);
+      std::uint32_t sequence = last_sequence_;
+      const std::uint32_t command = chaos_breaker_command(slot_, &sequence);
+      if (sequence != last_sequence_) {
+        last_sequence_ = sequence;
+        obey_locked(command);
+      }
+      seen_commands_.store(generation, std::memory_order_relaxed);
+    }
+    drain();
+  }
+  void obey_locked(std::uint32_t command) noexcept {
+    const state s = state_of(word_.load(std::memory_order_relaxed));
+    const bool forced = s == state::forced_open || s == state::disabled || s == state::metrics_only;
+    switch (command) {
+      case 0:
+        if (forced) force_locked(state::closed, transition_reason::command);
+        break;
+      case 1: force_locked(state::forced_open, transition_reason::command); break;
+      case 2: force_locked(state::closed, transition_reason::command); break;
+      case 3: force_locked(state::disabled, transition_reason::command); break;
+      case 4: force_locked(state::closed, transition_reason::reset); break;
+      case 5: force_locked(state::metrics_only, transition_reason::command); break;
+      default: break;  // of a newer shim
+    }
+  }
+  void publish() noexcept {
+    if (!slot_ || &chaos_breaker_publish == nullptr) return;
+    std::uint64_t failed = 0, ok = 0;
+    {
+      std::lock_guard lock(hub_->mutex);
+      failed = failed_;
+      ok = shards_.total_succeeded() + slow_ok_ + probe_ok_.load(std::memory_order_relaxed);
+    }
+    chaos_breaker_publish(slot_, static_cast<std::uint32_t>(state_of(word_.load(std::memory_order_relaxed))), ok, failed,
+                          shards_.total_rejected());
+  }
+  void late(const char* what) noexcept {
+    const std::uint64_t count = late_.fetch_add(1, std::memory_order_relaxed) + 1;
+    if (annotating() && (count <= 16 || count % 64 == 0)) note("late_result: %s of an earlier state, ignored", what);
+  }
+  template <class... A>
+  void note(const char* format, A... a) const noexcept {
+    char text[320];
+    const int n = std::snprintf(text, sizeof text, "%s: ", name_.c_str());
+    std::snprintf(text + n, sizeof text - static_cast<std::size_t>(n), format, a...);
+    annotate("breaker", text);
+  }
+
+  alignas(64) std::atomic<std::uint64_t> word_{make_word(state::closed, 1)};
+  const volatile std::uint32_t* command_generation_ = &no_commands;
+  std::atomic<std::uint32_t> seen_commands_{no_commands};
+  std::uint32_t slot_ = 0;
+  const std::string name_;
+  const breaker_settings settings_;
+  const clock_source* const clock_;
+  const std::uint64_t slow_ns_;
+  const bool timed_;  // a successful call needs the clock: slow calls or a time window
+  const std::shared_ptr<event_hub> hub_;
+  std::atomic<std::uint64_t> next_recovery_ns_{0};  // of the open that follows this half-open, drawn when it began
+  std::atomic<std::uint64_t> probe_ok_{0}, late_{0}, fallbacks_{0}, fallback_failures_{0};
+  std::atomic<std::uint32_t> rejection_noted_{0};
+  // Guarded by the lock.
+  alignas(64) event_ring failures_;
+  event_ring slow_;
+  time_window period_;  // its successes are added without the lock
+  std::uint64_t locked_calls_ = 0, base_ = 0, failed_ = 0, slow_ok_ = 0, slow_failed_ = 0, ok_at_failure_ = 0;
+  std::uint32_t consecutive_ = 0, openings_ = 0, last_sequence_ = 0;
+  std::uint64_t random_;
+  std::array<std::array<std::uint64_t, state_count>, state_count> transitions_{};
+  shard_counters shards_;
+};
+
+}  // namespace detail
+}  // namespace chaos
