@@ -1,0 +1,191 @@
+#include "selection.hpp"
+
+#include <algorithm>
+
+namespace chaos::rules {
+
+namespace {
+
+namespace classes = abi::classes;
+
+bool lists(const char* errnos, std::string_view name) {
+  const std::string_view all = errnos;
+  for (std::size_t at = 0; (at = all.find(name, at)) != std::string_view::npos; at += name.size()) {
+    const std::size_t end = at + name.size();
+    if ((at == 0 || all[at - 1] == ' ') && (end == all.size() || all[end] == ' ')) return true;
+  }
+  return false;
+}
+
+// Some function that exists for nothing but `wanted` returns it.
+bool usual_in(abi::class_set wanted, std::string_view name) {
+  for (const auto& f : abi::function_table)
+    if ((f.classes & wanted) && !(f.classes & ~wanted) && lists(f.errnos, name)) return true;
+  return false;
+}
+
+bool returns(const abi::function_info& f, abi::class_set acting, std::string_view name) {
+  if (!lists(f.errnos, name)) return false;
+  const abi::class_set data = classes::data | classes::file_io;
+  const abi::class_set elsewhere = f.classes & data & ~acting;
+  return !elsewhere || !(f.classes & data & acting) || usual_in(f.classes & acting & data, name);
+}
+
+constexpr std::string_view late_names[] = {
+    "connect", "__connect", "send", "__send", "sendto", "sendmsg", "sendmmsg", "write", "__write", "writev", "pwrite",
+    "pwrite64", "__pwrite64", "pwritev", "pwritev64", "pwritev2", "pwritev64v2", "fsync", "fdatasync", "close", "__close",
+    "open", "open64", "__open", "__open64", "__open_2", "__open64_2", "openat", "openat64", "__openat_2", "__openat64_2",
+    "creat", "creat64", "socket", "accept", "accept4"};
+
+}  // namespace
+
+std::vector<std::string> function_and_class_names() {
+  std::vector<std::string> names;
+  for (const auto& c : abi::class_table) names.emplace_back(c.name);
+  for (const auto& f : abi::function_table)
+    if (std::find(names.begin(), names.end(), f.name) == names.end()) names.emplace_back(f.name);
+  return names;
+}
+
+result<named_functions> parse_functions(std::string_view what, std::string_view text) {
+  named_functions out;
+  for (const std::string& name : split(text, ',')) {
+    bool known = false;
+    // `connect`, `accept` and `close` are a class and a function: the class is the wider one
+    for (unsigned i = 0; i < static_cast<unsigned>(abi::class_index::count) && !known; ++i)
+      if (name == abi::class_table[i].name) {
+        out.classes |= abi::class_set{1} << i;
+        known = true;
+      }
+    for (unsigned i = 0; i < abi::function_count && !known; ++i)
+      if (name == abi::function_table[i].name) {
+        out.functions.add(static_cast<abi::function_id>(i));
+        out.function_classes |= abi::function_table[i].classes;
+        known = true;
+      }
+    if (known) continue;
+    problem p = unknown_word(problem_code::unknown_function, "function or class", name, function_and_class_names());
+    if (p.message.find("did you mean") == std::string::npos) p.message += ": `chaos-ctl hooks` lists them";
+    p.message = std::string(what) + ": " + p.message;
+    return p;
+  }
+  return out;
+}
+
+abi::class_set universe_of(target_sort sort) {
+  constexpr abi::class_set sockets = classes::connect | classes::accept | classes::data | classes::close;
+  constexpr abi::class_set files = classes::files | classes::close;
+  switch (sort) {
+    case target_sort::address: return sockets;
+    case target_sort::file: return files;
+    case target_sort::address_or_file: return sockets | files;
+    case target_sort::memory: return classes::alloc;
+    case target_sort::dns: return classes::dns;
+    case target_sort::environment: return classes::env;
+    case target_sort::process: return classes::all & ~classes::api;
+  }
+  return 0;
+}
+
+namespace {
+
+abi::class_set defaults_for(abi::effect kind, target_sort sort) {
+  const abi::effect_info& k = abi::effect_table[static_cast<unsigned>(kind)];
+  switch (sort) {
+    case target_sort::address: return k.address_classes;
+    case target_sort::file: return k.file_classes;
+    case target_sort::address_or_file:
+      return (k.targets & abi::target_kinds::to_address ? k.address_classes : 0) |
+             (k.targets & abi::target_kinds::to_file ? k.file_classes : 0);
+    default: return k.other_classes & universe_of(sort);
+  }
+}
+
+abi::class_set towards(direction way) {
+  constexpr abi::class_set in = classes::stream_in | classes::datagram_in;
+  return way == direction::up ? classes::data & ~in : way == direction::down ? in : classes::data;
+}
+
+std::string class_list(abi::class_set set) {
+  std::string out;
+  for (unsigned i = 0; i < static_cast<unsigned>(abi::class_index::count); ++i)
+    if (set >> i & 1) out += (out.empty() ? "" : ", ") + std::string(abi::class_table[i].name);
+  return out;
+}
+
+}  // namespace
+
+result<selection> select(abi::effect kind, target_sort sort, const std::string& on, direction way) {
+  selection out;
+  if (on.empty()) {
+    out.classes = defaults_for(kind, sort);
+    if (way != direction::by_kind) {
+      if (!(out.classes & classes::data))
+        return problem{problem_code::bad_combination, "--direction has no meaning for a target that is " +
+                           std::string(name_of(sort)), "--direction", {}};
+      const abi::class_set families = (out.classes & classes::streams ? classes::streams : 0) |
+                                      (out.classes & classes::datagrams ? classes::datagrams : 0);
+      out.classes = (out.classes & ~classes::data) | (families & towards(way));
+    }
+    return out;
+  }
+  const auto named = parse_functions("--on", on);
+  if (!named) return named.error();
+  const abi::class_set wanted = named->classes | named->function_classes;
+  out.classes = wanted & universe_of(sort);
+  if (!out.classes)
+    return problem{problem_code::bad_combination,
+                   "--on " + on + " can not meet a target that is " + name_of(sort) + ": such a target is met in " +
+                       class_list(universe_of(sort)),
+                   on, {}};
+  if (way != direction::by_kind) out.classes &= ~classes::data | towards(way);
+  if (!out.classes) return problem{problem_code::bad_combination, "--on " + on + " has nothing in that --direction", on, {}};
+  if (!named->functions.empty()) {
+    out.functions = named->functions;  // functions and classes mixed: the classes' functions as well
+    for (unsigned i = 0; i < abi::function_count; ++i)
+      if (abi::function_table[i].classes & named->classes & out.classes) out.functions.add(static_cast<abi::function_id>(i));
+  }
+  return out;
+}
+
+abi::function_set functions_in(const selection& chosen) {
+  abi::function_set out;
+  for (unsigned i = 0; i < abi::function_count; ++i) {
+    const auto f = static_cast<abi::function_id>(i);
+    if ((abi::function_table[i].classes & chosen.classes) && (chosen.functions.empty() || chosen.functions.has(f))) out.add(f);
+  }
+  return out;
+}
+
+abi::function_set functions_returning(const selection& chosen, const named_error& error) {
+  abi::function_set out;
+  const abi::function_set all = functions_in(chosen);
+  for (unsigned i = 0; i < abi::function_count; ++i) {
+    const abi::function_info& f = abi::function_table[i];
+    if (all.has(static_cast<abi::function_id>(i)) && (f.how == abi::fails::eai) == error.of_names &&
+        returns(f, chosen.classes, error.name))
+      out.add(static_cast<abi::function_id>(i));
+  }
+  return out;
+}
+
+std::vector<std::string> possible_errnos(const selection& chosen) {
+  std::vector<std::string> names;
+  const abi::function_set all = functions_in(chosen);
+  for (unsigned i = 0; i < abi::function_count; ++i) {
+    if (!all.has(static_cast<abi::function_id>(i))) continue;
+    for (const std::string& name : split(abi::function_table[i].errnos, ' '))
+      if (!name.empty() && std::find(names.begin(), names.end(), name) == names.end() &&
+          returns(abi::function_table[i], chosen.classes, name))
+        names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool can_be_late(abi::function_id f) {
+  const std::string_view name = abi::function_table[static_cast<unsigned>(f)].name;
+  return std::find(std::begin(late_names), std::end(late_names), name) != std::end(late_names);
+}
+
+}  // namespace chaos::rules
