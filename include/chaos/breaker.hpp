@@ -99,7 +99,7 @@ class breaker {
     using type = result<T>;
   };
 
-  static failure refused(const detail::ticket& t) noexcept {
+  static failure refused(detail::ticket t) noexcept {
     return {failure_kind::open, std::chrono::nanoseconds(static_cast<std::int64_t>(t.start_ns)), {}, nullptr};
   }
   static failure judged() noexcept { return {failure_kind::error, {}, {}, "the reply was classified as a failure"}; }
@@ -107,19 +107,12 @@ class breaker {
 
   template <class F, class Classify>
   auto call_now(F& f, const Classify& classify) -> typename flat<std::remove_cvref_t<std::invoke_result_t<F&>>>::type {
-    using R = std::remove_cvref_t<std::invoke_result_t<F&>>;
-    using T = typename flat<R>::type;
-    permit p(core_, core_.try_acquire());
-    if (!p) [[unlikely]] return T(failure{failure_kind::open, p.retry_after(), {}, nullptr}, &core_);
+    using T = typename flat<std::remove_cvref_t<std::invoke_result_t<F&>>>::type;
+    const detail::ticket t = core_.try_acquire();
+    if (!t.word) [[unlikely]] return T(refused(t), &core_);
+    permit p(core_, t);
     try {
-      if constexpr (std::is_void_v<R>) {
-        std::invoke(f);
-        p.success();
-        return T();
-      } else {
-        T made(std::invoke(f));
-        return settle(p, std::move(made), classify);
-      }
+      return admitted<T>(p, f, classify);
     } catch (...) {
       const failure what = thrown();
       p.record(what.exception);
@@ -127,19 +120,37 @@ class breaker {
     }
   }
 
+  // One variable, returned in one place: the result is built where the caller wants it.
+  template <class T, class F, class Classify>
+  T admitted(permit& p, F& f, const Classify& classify) {
+    if constexpr (std::is_void_v<std::invoke_result_t<F&>>) {
+      std::invoke(f);
+      p.success();
+      return T();
+    } else {
+      T made(std::invoke(f));
+      settle(p, made, classify);
+      return made;
+    }
+  }
+
   template <class T, class Classify>
-  T settle(permit& p, T made, const Classify& classify) {
-    if (!made.has_value()) {
+  void settle(permit& p, T& made, const Classify& classify) {
+    outcome o = outcome::success;
+    if (!made.has_value()) [[unlikely]] {
       // A failure that carries an exception is judged as if it had been thrown.
       if (made.error().exception) p.record(made.error().exception);
       else p.failure();
-      return T(std::move(made).error(), &core_);
+      made = T(std::move(made.error()), &core_);
+      return;
     }
-    outcome o = outcome::success;
     if constexpr (!std::is_void_v<typename T::value_type>) o = classify(*made);
+    if (o == outcome::success) [[likely]] {
+      p.success();
+      return;
+    }
     p.record(o);
-    if (o == outcome::failure) return T(judged(), &core_);
-    return made;
+    if (o == outcome::failure) made = T(judged(), &core_);
   }
 
   template <class F>
@@ -157,7 +168,8 @@ class breaker {
         co_return T();
       } else {
         T made(co_await std::invoke(f));
-        co_return settle(p, std::move(made), [](const auto& v) { return detail::verdict_on(v); });
+        settle(p, made, [](const auto& v) { return detail::verdict_on(v); });
+        co_return made;
       }
     } catch (...) {
       what = thrown();

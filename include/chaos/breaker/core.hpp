@@ -50,13 +50,13 @@ class breaker_core final : public fallback_host {
         settings_(checked(std::move(settings), name_)),
         clock_(settings_.clock),
         slow_ns_(static_cast<std::uint64_t>(settings_.slow_call_duration.count())),
-        timed_(slow_ns_ != 0 || settings_.monitoring_period.count() != 0),
         hub_(std::make_shared<event_hub>()),
         failures_(settings_.monitoring_period.count() ? 1 : settings_.sliding_window),
         slow_(slow_ns_ && !settings_.monitoring_period.count() ? settings_.sliding_window : 1),
         period_(static_cast<std::uint64_t>(settings_.monitoring_period.count()), now_ns()),
         random_(settings_.jitter_seed ? settings_.jitter_seed
                                       : monotonic_ns() ^ reinterpret_cast<std::uintptr_t>(this)) {
+    timed_ = slow_ns_ != 0 || settings_.monitoring_period.count() != 0;
     fallback_timeout_ns = static_cast<std::uint64_t>(settings_.fallback_timeout.count());
     if (&chaos_breaker_slot != nullptr) slot_ = chaos_breaker_slot(name_.c_str());
     if (slot_ && &chaos_breaker_generation != nullptr && &chaos_breaker_command != nullptr)
@@ -77,26 +77,27 @@ class breaker_core final : public fallback_host {
 
   [[gnu::always_inline]] ticket try_acquire() noexcept {
     const std::uint64_t w = word_.load(std::memory_order_acquire);
+    if (!w) __builtin_unreachable();  // no word is 0, see word.hpp
     if (state_of(w) == state::closed && commands_seen()) [[likely]]
-      return {w, timed_ ? now_ns() : 0};
+      return {w, timed_ ? start_time() : 0};
     return acquire_slow();
   }
 
-  [[gnu::always_inline]] void success(const ticket& t) noexcept {
+  [[gnu::always_inline]] void success(ticket t) noexcept {
     // The word is read again: a permit of an earlier CLOSED must not count into the window of this one.
-    if (state_of(t.word) == state::closed && !timed_ && word_.load(std::memory_order_relaxed) == t.word) [[likely]]
+    if ((static_cast<std::uint64_t>(state_of(t.word)) | t.start_ns) == 0 && word_.load(std::memory_order_relaxed) == t.word) [[likely]]
       return shards_.succeeded();
     success_slow(t);
   }
 
-  void failure(const ticket& t) noexcept {
+  void failure(ticket t) noexcept {
     const std::uint64_t now = timed_ || state_of(t.word) == state::half_open ? now_ns() : 0;
     finish(t, true, is_slow(t, now), now);
     drain();
   }
 
   // No verdict: the permit goes back. `counted` for a result classified as ignored, not for a dropped permit.
-  void release(const ticket& t, bool counted) noexcept {
+  void release(ticket t, bool counted) noexcept {
     if (counted) shards_.ignored();
     if (state_of(t.word) != state::half_open) return;
     const std::uint64_t now = now_ns();
@@ -161,7 +162,7 @@ class breaker_core final : public fallback_host {
     m.ignored = shards_.total_ignored();
     m.not_permitted = shards_.total_rejected();
     m.late_results = late_.load(std::memory_order_relaxed);
-    m.fallbacks = fallbacks_.load(std::memory_order_relaxed);
+    m.fallbacks = shards_.total_fallbacks();
     m.fallback_failures = fallback_failures_.load(std::memory_order_relaxed);
     m.listener_errors = hub_->listener_errors();
     m.transitions_lost = hub_->lost();
@@ -184,8 +185,9 @@ class breaker_core final : public fallback_host {
   void after_fork_in_child() noexcept { hub_->after_fork_in_child(); }
 
   void note_fallback(bool worked, const char* how) noexcept override {
-    (worked ? fallbacks_ : fallback_failures_).fetch_add(1, std::memory_order_relaxed);
-    if (annotating()) note("fallback %s: %s", how, worked ? "used" : "failed");
+    if (worked) shards_.fell_back();
+    else fallback_failures_.fetch_add(1, std::memory_order_relaxed);
+    if (annotating()) [[unlikely]] note("fallback %s: %s", how, worked ? "used" : "failed");
   }
 
   // Tells listeners and the timeline what happened. Cheap when nothing did.
@@ -204,8 +206,10 @@ class breaker_core final : public fallback_host {
   bool commands_seen() const noexcept {
     return *command_generation_ == seen_commands_.load(std::memory_order_relaxed);
   }
-  bool is_slow(const ticket& t, std::uint64_t now) const noexcept {
-    return slow_ns_ != 0 && now - t.start_ns >= slow_ns_ && now >= t.start_ns;
+  // Never 0: a permit of CLOSED whose start is 0 belongs to a breaker that needs no clock.
+  std::uint64_t start_time() const noexcept { return now_ns() | 1; }
+  bool is_slow(ticket t, std::uint64_t now) const noexcept {
+    return slow_ns_ != 0 && now >= t.start_ns && (now | 1) - t.start_ns >= slow_ns_;
   }
 
   // What the word means at this time, whether or not a call has come to act on it.
@@ -226,7 +230,7 @@ class breaker_core final : public fallback_host {
       std::uint64_t w = word_.load(std::memory_order_acquire);
       switch (state_of(w)) {
         case state::closed:
-        case state::metrics_only: return {w, timed_ ? now_ns() : 0};
+        case state::metrics_only: return {w, timed_ ? start_time() : 0};
         case state::disabled: return {w, 0};
         case state::open: {
           const std::uint64_t now = now_ns();
@@ -286,7 +290,7 @@ class breaker_core final : public fallback_host {
     return w;
   }
 
-  [[gnu::noinline]] void success_slow(const ticket& t) noexcept {
+  [[gnu::noinline]] void success_slow(ticket t) noexcept {
     if (!t.word || state_of(t.word) == state::disabled) return;
     const std::uint64_t now = timed_ || state_of(t.word) == state::half_open ? now_ns() : 0;
     const bool slow = is_slow(t, now);
@@ -300,7 +304,7 @@ class breaker_core final : public fallback_host {
   }
 
   // A verdict that needs the lock: a failure, a slow call, or any result of a probe.
-  void finish(const ticket& t, bool failed, bool slow, std::uint64_t now) noexcept {
+  void finish(ticket t, bool failed, bool slow, std::uint64_t now) noexcept {
     if (!t.word || state_of(t.word) == state::disabled) return;
     if (state_of(t.word) == state::half_open) return finish_probe(t, failed, slow, now);
     std::unique_lock lock(hub_->mutex);
@@ -324,7 +328,7 @@ class breaker_core final : public fallback_host {
     if (report) publish();
   }
 
-  void finish_probe(const ticket& t, bool failed, bool slow, std::uint64_t now) noexcept {
+  void finish_probe(ticket t, bool failed, bool slow, std::uint64_t now) noexcept {
     std::uint64_t w = settled(now);
     while (same_period(w, t.word)) {
       if (!failed && !slow && succeeded_of(w) + 1 < settings_.success_threshold) {
@@ -500,15 +504,15 @@ class breaker_core final : public fallback_host {
   alignas(64) std::atomic<std::uint64_t> word_{make_word(state::closed, 1)};
   const volatile std::uint32_t* command_generation_ = &no_commands;
   std::atomic<std::uint32_t> seen_commands_{no_commands};
+  bool timed_ = false;  // a successful call needs the clock: slow calls or a time window
   std::uint32_t slot_ = 0;
   const std::string name_;
   const breaker_settings settings_;
   const clock_source* const clock_;
   const std::uint64_t slow_ns_;
-  const bool timed_;  // a successful call needs the clock: slow calls or a time window
   const std::shared_ptr<event_hub> hub_;
   std::atomic<std::uint64_t> next_recovery_ns_{0};  // of the open that follows this half-open, drawn when it began
-  std::atomic<std::uint64_t> probe_ok_{0}, late_{0}, fallbacks_{0}, fallback_failures_{0};
+  std::atomic<std::uint64_t> probe_ok_{0}, late_{0}, fallback_failures_{0};
   std::atomic<std::uint32_t> rejection_noted_{0};
   // Guarded by the lock.
   alignas(64) event_ring failures_;

@@ -75,14 +75,16 @@ class shard_counters {
     return shards_[s].rejected.load(std::memory_order_relaxed);
   }
   void ignored() noexcept { const int s = this_slot(); add_one(shards_[s].ignored, s); }
+  void fell_back() noexcept { const int s = this_slot(); add_one(shards_[s].fallbacks, s); }
 
   std::uint64_t total_succeeded() const noexcept { return total(&shard::succeeded); }
   std::uint64_t total_rejected() const noexcept { return total(&shard::rejected); }
   std::uint64_t total_ignored() const noexcept { return total(&shard::ignored); }
+  std::uint64_t total_fallbacks() const noexcept { return total(&shard::fallbacks); }
 
  private:
   struct alignas(64) shard {
-    std::atomic<std::uint64_t> succeeded{0}, rejected{0}, ignored{0};
+    std::atomic<std::uint64_t> succeeded{0}, rejected{0}, ignored{0}, fallbacks{0};
   };
   std::uint64_t total(std::atomic<std::uint64_t> shard::* counter) const noexcept {
     const int used = std::min(thread_slots.high_water.load(std::memory_order_relaxed), owned_slots);
