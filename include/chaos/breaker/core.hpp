@@ -112,8 +112,8 @@ class breaker_core final : public fallback_host {
     return state_at(word_.load(std::memory_order_acquire), now_ns());
   }
   std::chrono::nanoseconds retry_after() const noexcept {
-    const std::uint64_t w = word_.load(std::memory_order_acquire);
-    return std::chrono::nanoseconds(state_of(w) == state::open ? open_remaining_ns(w, now_ns()) : 0);
+    return std::chrono::nanoseconds(
+        static_cast<std::int64_t>(open_left_ns(word_.load(std::memory_order_acquire), now_ns())));
   }
 
   void force(state to, transition_reason why) noexcept {
@@ -128,8 +128,7 @@ class breaker_core final : public fallback_host {
     std::lock_guard lock(hub_->mutex);
     const std::uint64_t w = word_.load(std::memory_order_acquire), now = now_ns();
     breaker_snapshot s{state_at(w, now), std::chrono::nanoseconds(0), openings_};
-    if (s.state == state::open)
-      s.remaining = std::chrono::nanoseconds(state_of(w) == state::open ? open_remaining_ns(w, now) : next_recovery_ns_.load());
+    s.remaining = std::chrono::nanoseconds(static_cast<std::int64_t>(open_left_ns(w, now)));
     return s;
   }
 
@@ -214,14 +213,16 @@ class breaker_core final : public fallback_host {
 
   // What the word means at this time, whether or not a call has come to act on it.
   chaos::state state_at(std::uint64_t w, std::uint64_t now) const noexcept {
+    const state s = state_of(w);
+    return s != state::open && s != state::half_open ? s : open_left_ns(w, now) ? state::open : state::half_open;
+  }
+  // Time until a probe may be admitted again; 0 when one may be now, or when nothing is waited for.
+  std::uint64_t open_left_ns(std::uint64_t w, std::uint64_t now) const noexcept {
+    if (state_of(w) == state::open) return open_remaining_ns(w, now);
     std::uint64_t deadline = 0;
-    switch (state_of(w)) {
-      case state::open: return open_remaining_ns(w, now) ? state::open : state::half_open;
-      case state::half_open:
-        if (outstanding_of(w) == 0 || !half_open_lapsed(w, now, &deadline)) return state::half_open;
-        return deadline + next_recovery_ns_.load(std::memory_order_relaxed) > now ? state::open : state::half_open;
-      default: return state_of(w);
-    }
+    if (state_of(w) != state::half_open || outstanding_of(w) == 0 || !half_open_lapsed(w, now, &deadline)) return 0;
+    const std::uint64_t due = deadline + next_recovery_ns_.load(std::memory_order_relaxed);
+    return due > now ? due - now : 0;
   }
 
   [[gnu::noinline]] ticket acquire_slow() noexcept {

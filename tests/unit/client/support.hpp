@@ -30,6 +30,14 @@ struct clocked {
   chaos::breaker_metrics metrics() { return breaker.metrics(); }
 };
 
+struct nanoseconds_range {
+  std::chrono::nanoseconds low = std::chrono::nanoseconds::max(), high = std::chrono::nanoseconds::min();
+  void add(std::chrono::nanoseconds d) {
+    low = std::min(low, d);
+    high = std::max(high, d);
+  }
+};
+
 }  // namespace chaos_test
 
 // So that a failed comparison prints names.
