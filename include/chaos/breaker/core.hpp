@@ -221,8 +221,8 @@ class breaker_core final : public fallback_host {
     if (state_of(w) == state::open) return open_remaining_ns(w, now);
     std::uint64_t deadline = 0;
     if (state_of(w) != state::half_open || outstanding_of(w) == 0 || !half_open_lapsed(w, now, &deadline)) return 0;
-    const std::uint64_t due = deadline + next_recovery_ns_.load(std::memory_order_relaxed);
-    return due > now ? due - now : 0;
+    // Through the payload, so that the answer is the same, to the tick, before and after a call settles it.
+    return open_remaining_ns(open_payload(deadline + next_recovery_ns_.load(std::memory_order_relaxed)), now);
   }
 
   [[gnu::noinline]] ticket acquire_slow() noexcept {
