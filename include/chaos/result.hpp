@@ -115,10 +115,10 @@ class [[nodiscard]] result : public expected<T, failure> {
   }
 
   // For caches and clients that make results of their own.
-  static result from_cache(T value, bool fresh, std::chrono::nanoseconds age, std::optional<failure> cause = {})
+  template <class V>
     requires(!std::is_void_v<T>)
-  {
-    result r(std::in_place, std::move(value));
+  static result from_cache(V&& value, bool fresh, std::chrono::nanoseconds age, std::optional<failure> cause = {}) {
+    result r(std::in_place, std::forward<V>(value));
     r.source_ = fresh ? chaos::source::cache_fresh : chaos::source::cache_stale;
     r.age_ = age;
     r.cause_ = std::move(cause);
@@ -136,8 +136,13 @@ class [[nodiscard]] result : public expected<T, failure> {
     if (host_) host_->note_fallback(worked, how);
   }
   template <class V>
+  static result made_of([[maybe_unused]] V&& value) {
+    if constexpr (std::is_void_v<T>) return result();
+    else return result(std::in_place, std::forward<V>(value));
+  }
+  template <class V>
   result substitute(V&& value, chaos::source from) {
-    result r(std::in_place, std::forward<V>(value));
+    result r = made_of(std::forward<V>(value));
     r.source_ = from;
     r.host_ = host_;
     r.cause_ = cause_ ? std::move(*cause_) : std::move(base::error());

@@ -186,7 +186,10 @@ class breaker_core final : public fallback_host {
   void note_fallback(bool worked, const char* how) noexcept override {
     if (worked) shards_.fell_back();
     else fallback_failures_.fetch_add(1, std::memory_order_relaxed);
-    if (annotating()) [[unlikely]] note("fallback %s: %s", how, worked ? "used" : "failed");
+    if (!annotating()) [[likely]] return;
+    const std::uint32_t period = static_cast<std::uint32_t>(word_.load(std::memory_order_relaxed) >> 40);
+    if (!worked || fallback_noted_.exchange(period, std::memory_order_relaxed) != period)  // used: the first of a period
+      note("fallback %s: %s", how, worked ? "used" : "failed");
   }
 
   // Tells listeners and the timeline what happened. Cheap when nothing did.
@@ -514,7 +517,7 @@ class breaker_core final : public fallback_host {
   const std::shared_ptr<event_hub> hub_;
   std::atomic<std::uint64_t> next_recovery_ns_{0};  // of the open that follows this half-open, drawn when it began
   std::atomic<std::uint64_t> probe_ok_{0}, late_{0}, fallback_failures_{0};
-  std::atomic<std::uint32_t> rejection_noted_{0};
+  std::atomic<std::uint32_t> rejection_noted_{0}, fallback_noted_{0};
   // Guarded by the lock.
   alignas(64) event_ring failures_;
   event_ring slow_;

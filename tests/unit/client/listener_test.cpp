@@ -1,0 +1,124 @@
+// Listeners: order, exceptions, subscriptions that end; the registry and its Prometheus text.
+#include <future>
+#include <thread>
+
+#include "support.hpp"
+
+namespace {
+using namespace chaos_test;
+using chaos::state;
+
+TEST(Listener, HearsFromToReasonAndTime) {
+  clocked b({.failure_threshold = 2, .recovery_timeout = 1s, .success_threshold = 1}, "orders");
+  std::vector<chaos::transition> seen;
+  auto s = b.breaker.on_transition([&](const chaos::transition& t) {
+    EXPECT_EQ(t.breaker, "orders");
+    seen.push_back(t);
+  });
+  const auto start = std::chrono::nanoseconds(b.clock.now_ns());
+  b.fail(2);
+  b.clock.advance(2s);
+  b.succeed();
+  ASSERT_EQ(seen.size(), 3u);
+  EXPECT_EQ(seen[0].reason, chaos::transition_reason::consecutive_failures);
+  EXPECT_EQ(seen[0].at, start);
+  EXPECT_EQ(seen[1].reason, chaos::transition_reason::recovery_elapsed);
+  EXPECT_EQ(seen[1].at, start + 2s);
+  EXPECT_EQ(seen[2].from, state::half_open);
+  EXPECT_EQ(seen[2].to, state::closed);
+  EXPECT_EQ(seen[2].reason, chaos::transition_reason::probes_succeeded);
+}
+
+TEST(Listener, ThatThrowsHarmsNeitherTheBreakerNorTheOthers) {
+  clocked b({.failure_threshold = 1});
+  int heard = 0;
+  auto bad = b.breaker.on_transition([](const chaos::transition&) { throw std::runtime_error("listener"); });
+  auto good = b.breaker.on_transition([&](const chaos::transition&) { ++heard; });
+  b.fail();
+  EXPECT_EQ(b.state(), state::open);
+  EXPECT_EQ(heard, 1);
+  EXPECT_EQ(b.metrics().listener_errors, 1u);
+}
+
+TEST(Listener, HearsNothingAfterItsSubscription) {
+  clocked b;
+  int heard = 0;
+  {
+    auto s = b.breaker.on_transition([&](const chaos::transition&) { ++heard; });
+    b.breaker.trip();
+  }
+  b.breaker.reset();
+  EXPECT_EQ(heard, 1);
+}
+
+TEST(Listener, MayEndItsOwnSubscription) {
+  clocked b;
+  int heard = 0;
+  chaos::subscription s;
+  s = b.breaker.on_transition([&](const chaos::transition&) {
+    ++heard;
+    s.reset();
+  });
+  b.breaker.trip();
+  b.breaker.reset();
+  EXPECT_EQ(heard, 1);
+}
+
+TEST(Listener, EndingASubscriptionWaitsForARunningDelivery) {
+  clocked b;
+  std::promise<void> entered, leave;
+  std::atomic<bool> left{false};
+  auto s = b.breaker.on_transition([&](const chaos::transition&) {
+    entered.set_value();
+    leave.get_future().wait();
+    left = true;
+  });
+  std::thread tripping([&] { b.breaker.trip(); });
+  entered.get_future().wait();
+  std::thread releasing([&] { leave.set_value(); });
+  s.reset();
+  EXPECT_TRUE(left) << "what the listener uses may now be destroyed";
+  tripping.join();
+  releasing.join();
+}
+
+TEST(Listener, SubscriptionMayOutliveTheBreaker) {
+  chaos::subscription s;
+  {
+    clocked b;
+    s = b.breaker.on_transition([](const chaos::transition&) {});
+  }
+  s.reset();
+}
+
+TEST(Registry, FindsBreakersByNameWhileTheyLive) {
+  {
+    chaos::breaker b("registry-test");
+    EXPECT_TRUE(chaos::breakers().with("registry-test", [](chaos::breaker& found) { found.force_open(); }));
+    EXPECT_EQ(b.state(), state::forced_open);
+  }
+  EXPECT_FALSE(chaos::breakers().with("registry-test", [](chaos::breaker&) {}));
+}
+
+TEST(Prometheus, HasTheCountersOfABreaker) {
+  clocked b({.failure_threshold = 2}, "pro\"me\\theus");
+  b.succeed(3);
+  b.fail(2);
+  (void)b.breaker.try_acquire();
+  chaos::breaker twin("pro\"me\\theus");
+  const std::string text = chaos::breakers().prometheus();
+  const auto has = [&](const std::string& line) {
+    EXPECT_NE(text.find(line + "\n"), std::string::npos) << line << "\nnot in\n" << text;
+  };
+  const std::string name = R"(name="pro\"me\\theus")";
+  has("# TYPE chaos_breaker_calls_total counter");
+  has("chaos_breaker_calls_total{" + name + ",kind=\"successful\"} 3");
+  has("chaos_breaker_calls_total{" + name + ",kind=\"failed\"} 2");
+  has("chaos_breaker_not_permitted_calls_total{" + name + "} 1");
+  has("chaos_breaker_state{" + name + ",state=\"open\"} 1");
+  has("chaos_breaker_state{" + name + ",state=\"closed\"} 0");
+  has("chaos_breaker_transitions_total{" + name + ",from=\"closed\",to=\"open\"} 1");
+  has("chaos_breaker_calls_total{" + name + ",instance_number=\"2\",kind=\"successful\"} 0");
+}
+
+}  // namespace
