@@ -8,11 +8,11 @@
 
 namespace bench {
 
-class mutex_deque_breaker {
+// `clock` as std::chrono::steady_clock; the linter's test brings one that stands still.
+template <class clock>
+class basic_mutex_deque_breaker {
  public:
-  using clock = std::chrono::steady_clock;
-
-  explicit mutex_deque_breaker(std::size_t window = 100, std::size_t minimum = 10, double rate = 0.5,
+  explicit basic_mutex_deque_breaker(std::size_t window = 100, std::size_t minimum = 10, double rate = 0.5,
                                std::chrono::nanoseconds recovery = std::chrono::seconds(30))
       : window_(window), minimum_(minimum), rate_(rate), recovery_(recovery) {}
 
@@ -46,13 +46,13 @@ class mutex_deque_breaker {
     if (results_.size() >= minimum_ && static_cast<double>(failures_) >= rate_ * static_cast<double>(results_.size()))
       open_now();
   }
-  bool is_open() {
+  enum state_type { closed, open, half_open };
+  state_type state() {
     std::lock_guard lock(mutex_);
-    return state_ == open;
+    return state_;
   }
 
  private:
-  enum { closed, open, half_open };
   void open_now() {
     state_ = open;
     deadline_ = clock::now() + recovery_;
@@ -62,8 +62,9 @@ class mutex_deque_breaker {
   std::size_t window_, minimum_, failures_ = 0;
   double rate_;
   std::chrono::nanoseconds recovery_;
-  int state_ = closed;
-  clock::time_point deadline_{};
+  state_type state_ = closed;
+  typename clock::time_point deadline_{};
 };
+using mutex_deque_breaker = basic_mutex_deque_breaker<std::chrono::steady_clock>;
 
 }  // namespace bench
