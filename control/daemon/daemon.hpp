@@ -1,0 +1,125 @@
+// chaosd put together: pages, rules, socket, timers, and what ties them. commands.cpp answers requests.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/protocol/session_folder.hpp"
+#include "drain.hpp"
+#include "loop.hpp"
+#include "page_writer.hpp"
+#include "processes.hpp"
+#include "report_reader.hpp"
+#include "resolver.hpp"
+#include "rule_store.hpp"
+#include "server.hpp"
+#include "settings.hpp"
+#include "sinks.hpp"
+#include "timeline.hpp"
+
+namespace chaos::daemon {
+
+class daemon {
+ public:
+  daemon(protocol::session_location where, const settings& how, page_writer page, report_reader report, int listening_fd,
+         int signal_fd);
+  ~daemon();
+  void run();  // until SIGTERM, SIGINT or `shutdown`
+
+ private:
+  using json = protocol::json;
+  using words = std::vector<std::string>;
+
+  // --- daemon.cpp: time and events
+  void renew();
+  void drain_events();
+  void set_pace();           // how often to drain: often while something may happen
+  void after_change();       // timers and watches follow the rules
+  void expire();
+  void on_addresses(const std::string& name, std::vector<rules::ip_address> addresses);
+  void refresh_names();
+  void honour_stop();
+  void shut_down();
+
+  // --- watches.cpp: processes that rules depend on
+  bool watch_process(std::int32_t pid, std::uint64_t start_ticks, std::function<void()> on_end);
+  void watch_owners();
+  void watch_run(const saved_run& run);
+  void check_expected();
+  void tell_target(std::int32_t pid, const std::string& text);
+
+  // --- commands.cpp: what is asked
+  void handle(client_id who, const protocol::request& request);
+  void set(client_id who, const json& body);
+  void check(client_id who, const json& body);
+  void apply(client_id who, const json& body);
+  void run_begin(client_id who, const json& body);
+  void expect_attach(client_id who, const json& body);
+  void change(client_id who, const protocol::request& request);  // rm, pause, resume
+  void stop(client_id who);
+  void watch(client_id who, const json& body);
+  void answer(client_id who, const rules::result<json>& outcome, std::vector<std::string> warnings = {});
+  // Checks the specs, resolves their names (with a deadline), puts them in force, and hands the ids to `then`.
+  void install(client_id who, std::vector<rules::rule_spec> specs, std::uint64_t run,
+               std::function<void(const rules::result<std::vector<std::uint32_t>>&, std::vector<std::string>)> then);
+  void finish_installs(bool by_time);
+  rules::result<std::vector<std::uint32_t>> selected(const json& body) const;
+
+  // --- reports.cpp: what is told
+  json list() const;
+  json stats() const;
+  json ps() const;
+  json status() const;
+  json events(const json& body) const;
+  rules::result<json> save() const;
+
+  struct install_job {
+    client_id who;
+    std::vector<rules::rule_spec> specs;
+    std::uint64_t run;
+    std::vector<std::string> names;  // that are still being resolved
+    std::uint64_t deadline_ns;
+    std::function<void(const rules::result<std::vector<std::uint32_t>>&, std::vector<std::string>)> then;
+  };
+  struct expected_process {
+    std::int32_t pid;
+    std::uint64_t start_ticks, deadline_ns;
+    bool tell_stderr;
+  };
+  struct process_watch {
+    int fd;
+    std::int32_t pid;
+  };
+
+  protocol::session_location where_;
+  settings how_;
+  loop loop_;
+  page_writer page_;
+  report_reader report_;
+  state_file state_;
+  rule_store rules_;
+  processes processes_;
+  sinks sinks_;
+  server server_;
+  timeline timeline_;
+  drain drain_;
+  resolver resolver_;
+  timer lease_timer_, drain_timer_, end_timer_, name_timer_, install_timer_;
+  int signal_fd_;
+  std::uint64_t started_ns_;
+  std::uint64_t pace_ns_ = 0;
+  std::uint64_t renewals_ = 0;
+  std::list<install_job> installs_;
+  std::vector<expected_process> expected_;
+  std::vector<json> missing_;                     // processes that never attached
+  std::map<std::int32_t, int> owner_watches_;     // pid → pidfd
+  std::vector<process_watch> watches_;
+  std::vector<std::string> notes_;                // for status: what people should know
+  bool shutting_down_ = false;
+};
+
+}  // namespace chaos::daemon

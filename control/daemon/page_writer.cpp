@@ -1,0 +1,102 @@
+#include "page_writer.hpp"
+
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "loop.hpp"
+
+namespace chaos::daemon {
+
+using rules::problem;
+using rules::problem_code;
+using rules::result;
+
+void publish_into(abi::rule_page& page, const rules::bank_image& image) {
+  std::uint32_t next = page.generation.load(std::memory_order_relaxed) + 1;
+  if (next == 0) next = 2;  // 0 means that nothing was ever published
+  abi::rule_bank& bank = page.banks[next % 2];
+  bank.generation.store(0, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);  // whoever sees a new byte below sees the 0 above
+  bank.count = static_cast<std::uint32_t>(image.rules.size());
+  bank.text_used = static_cast<std::uint32_t>(image.text.size());
+  if (!image.rules.empty()) std::memcpy(bank.rules, image.rules.data(), image.rules.size() * sizeof(abi::rule));
+  std::memcpy(bank.text, image.text.data(), image.text.size());
+  bank.checksum = rules::checksum_of(bank.rules, bank.count, bank.text, bank.text_used);
+  bank.generation.store(next, std::memory_order_release);
+  page.generation.store(next, std::memory_order_release);
+  page.armed_classes.store(image.armed, std::memory_order_release);
+  syscall(SYS_futex, &page.generation, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
+result<page_writer> page_writer::open(const protocol::session_location& where) {
+  const std::string path = where.file(abi::rule_page_name);
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  const auto created = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+  int fd = -1;
+  std::uint32_t found = 0;
+  switch (abi::make_page<protocol::libc_sys, abi::rule_page>(path.c_str(), abi::rule_page_magic, created, true, fd, &found)) {
+    case abi::page_state::ready: break;
+    case abi::page_state::other_version:
+      return problem{problem_code::version_mismatch, "the rule page " + path + " is of version " + std::to_string(found) +
+                         " or broken; this chaosd writes version " + std::to_string(abi::abi_version) +
+                         ": end the targets of that session and remove its folder, or use another --session", path, {}};
+    default:
+      return problem{problem_code::failed, "can not make the rule page " + path + ": " + std::strerror(errno), path, {}};
+  }
+  void* const at = mmap(nullptr, sizeof(abi::rule_page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) {
+    close(fd);
+    return problem{problem_code::failed, "can not map the rule page " + path + ": " + std::strerror(errno), path, {}};
+  }
+  return page_writer(fd, static_cast<abi::rule_page*>(at));
+}
+
+page_writer::page_writer(page_writer&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), page_(std::exchange(other.page_, nullptr)) {}
+
+page_writer::~page_writer() {
+  if (page_) munmap(page_, sizeof(abi::rule_page));
+  if (fd_ >= 0) close(fd_);
+}
+
+void page_writer::publish(const rules::bank_image& image) {
+  publish_into(*page_, image);
+  renew_lease();
+}
+
+void page_writer::renew_lease() { page_->lease_until_ns.store(monotonic_ns() + abi::lease_ns, std::memory_order_release); }
+void page_writer::end_lease() { page_->lease_until_ns.store(0, std::memory_order_release); }
+
+std::uint64_t page_writer::lease_left_ns() const {
+  const std::uint64_t until = page_->lease_until_ns.load(std::memory_order_acquire), now = monotonic_ns();
+  return until > now ? until - now : 0;
+}
+
+void page_writer::take_over(std::uint64_t seed, int pid) {
+  page_->armed_classes.store(0, std::memory_order_release);
+  page_->session_seed = seed;
+  page_->daemon_pid.store(static_cast<std::uint32_t>(pid), std::memory_order_release);
+}
+
+bool page_writer::intact() const { return protocol::libc_sys::size(fd_) == static_cast<long>(sizeof(abi::rule_page)); }
+
+std::uint32_t page_writer::highest_id() const {
+  std::uint32_t highest = 0;
+  for (const abi::rule_bank& bank : page_->banks)
+    for (std::uint32_t i = 0; i < std::min<std::uint32_t>(bank.count, abi::rule_max); ++i)
+      highest = std::max(highest, bank.rules[i].id);
+  return highest;
+}
+
+}  // namespace chaos::daemon

@@ -1,0 +1,45 @@
+// The rule page: publishing, the lease, the stop word. The only writer of it.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "chaos/abi/rule_page.hpp"
+#include "control/rules/compile.hpp"
+#include "control/protocol/session_folder.hpp"
+
+namespace chaos::daemon {
+
+// Publishes into any page in memory, as rule_page.hpp says; the tests do so without a file.
+void publish_into(abi::rule_page& page, const rules::bank_image& image);
+
+class page_writer {
+ public:
+  // Opens the page, or makes it.
+  static rules::result<page_writer> open(const protocol::session_location& where);
+  page_writer(page_writer&& other) noexcept;
+  page_writer(const page_writer&) = delete;
+  ~page_writer();
+
+  void publish(const rules::bank_image& image);  // and renews the lease
+  void renew_lease();
+  void end_lease();
+  std::uint64_t lease_left_ns() const;
+
+  bool stop_asked() const { return page_->stop.load(std::memory_order_acquire) != 0; }
+  void clear_stop() { page_->stop.store(0, std::memory_order_release); }
+  void take_over(std::uint64_t seed, int pid);  // seed, pid; what an earlier daemon left is disarmed first
+  void set_sinks(const abi::sink_ports& sinks) { page_->sinks = sinks; }
+  void leave() { page_->daemon_pid.store(0, std::memory_order_release); }
+
+  // The file still is what was mapped: touching pages that somebody truncated away would be a SIGBUS.
+  bool intact() const;
+  std::uint32_t highest_id() const;  // among what an earlier daemon published
+  const abi::rule_page& page() const { return *page_; }
+
+ private:
+  page_writer(int fd, abi::rule_page* page) : fd_(fd), page_(page) {}
+  int fd_ = -1;
+  abi::rule_page* page_ = nullptr;
+};
+
+}  // namespace chaos::daemon

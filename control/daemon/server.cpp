@@ -1,0 +1,192 @@
+#include "server.hpp"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <vector>
+
+namespace chaos::daemon {
+
+using protocol::json;
+using rules::problem;
+using rules::problem_code;
+
+server::server(loop& l, int listening_fd, handler h) : loop_(l), listening_(listening_fd), handle_(std::move(h)) {
+  loop_.add(listening_, EPOLLIN, [this](std::uint32_t) { accept_some(); });
+}
+
+server::~server() {
+  while (!clients_.empty()) drop(clients_.begin()->first);
+  loop_.remove(listening_);
+  close(listening_);
+}
+
+void server::accept_some() {
+  for (int i = 0; i < 16; ++i) {
+    const int fd = accept4(listening_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) return;
+    ucred peer{};
+    socklen_t n = sizeof peer;
+    const bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0;
+    const bool allowed = known && (peer.uid == geteuid() || peer.uid == 0);
+    const bool full = clients_.size() >= protocol::client_max;
+    if (!allowed || full) {
+      const problem why = allowed ? problem{problem_code::too_many, "chaosd already serves " + std::to_string(protocol::client_max) + " clients", "", {}}
+                                  : problem{problem_code::not_allowed, "this session belongs to uid " + std::to_string(geteuid()) +
+                                            ", and you are uid " + std::to_string(peer.uid), "", {}};
+      const std::string line = protocol::to_line(protocol::error_reply(why));
+      if (send(fd, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) errno = 0;
+      close(fd);
+      continue;
+    }
+    const client_id who = next_++;
+    client& c = clients_[who];
+    c.fd = fd;
+    c.pid = peer.pid;
+    loop_.add(fd, EPOLLIN | EPOLLRDHUP, [this, who](std::uint32_t events) { on_ready(who, events); });
+  }
+}
+
+void server::on_ready(client_id who, std::uint32_t events) {
+  if (events & (EPOLLHUP | EPOLLERR)) return drop(who);
+  if ((events & EPOLLOUT) && !write_out(who)) return;
+  if (events & (EPOLLIN | EPOLLRDHUP)) read_lines(who);
+}
+
+void server::read_lines(client_id who) {
+  client& c = clients_.at(who);
+  char chunk[65536];
+  const ssize_t n = recv(c.fd, chunk, sizeof chunk, 0);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) {
+    // A peer that only shut its sending side still wants what it asked for.
+    if (n == 0 && !c.watching && (c.busy || !c.out.empty())) {
+      c.ending = true;
+      loop_.modify(c.fd, c.out.empty() ? 0u : static_cast<std::uint32_t>(EPOLLOUT));
+      return;
+    }
+    return drop(who);
+  }
+  c.in.append(chunk, static_cast<std::size_t>(n));
+  handle_lines(who);
+}
+
+void server::handle_lines(client_id who) {
+  for (;;) {
+    const auto at = clients_.find(who);
+    if (at == clients_.end()) return;
+    client& c = at->second;
+    if (c.busy) return loop_.modify(c.fd, c.out.empty() ? EPOLLRDHUP : EPOLLRDHUP | EPOLLOUT);
+    const auto end = c.in.find('\n');
+    if (end == std::string::npos && c.in.size() > protocol::line_max_bytes) {
+      c.ending = true;
+      c.in.clear();
+      return queue(who, protocol::to_line(protocol::error_reply({problem_code::bad_request,
+          "the request is longer than " + std::to_string(protocol::line_max_bytes) + " bytes", "", {}})));
+    }
+    if (end == std::string::npos) return;
+    const std::string line = c.in.substr(0, end);
+    c.in.erase(0, end + 1);
+    if (line.empty()) continue;
+    c.busy = c.handling = true;
+    const auto request = protocol::parse_request(line);
+    if (request) handle_(who, *request);
+    else reply(who, protocol::error_reply(request.error()));
+    if (const auto still = clients_.find(who); still != clients_.end()) still->second.handling = false;
+  }
+}
+
+void server::reply(client_id who, const json& message) {
+  const auto at = clients_.find(who);
+  if (at == clients_.end()) return;  // it did not wait
+  const bool later = at->second.busy;
+  at->second.busy = false;
+  queue(who, protocol::to_line(message));
+  if (!later || !clients_.count(who)) return;
+  client& c = clients_.at(who);
+  if (c.ending) return;
+  loop_.modify(c.fd, EPOLLIN | EPOLLRDHUP | (c.out.empty() ? 0u : static_cast<std::uint32_t>(EPOLLOUT)));
+  if (!c.handling) handle_lines(who);  // else the loop there goes on: a megabyte of short lines must not recurse
+}
+
+void server::queue(client_id who, const std::string& line) {
+  client& c = clients_.at(who);
+  const std::size_t most = c.watching ? watch_out_max : out_max;
+  if (c.out.size() + line.size() > most) {
+    if (!c.watching) return drop(who);
+    ++c.missed;
+    return;
+  }
+  c.out += line;
+  write_out(who);
+}
+
+bool server::write_out(client_id who) {
+  client& c = clients_.at(who);
+  while (!c.out.empty()) {
+    const ssize_t n = send(c.fd, c.out.data(), c.out.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) break;
+    if (n <= 0) {
+      drop(who);
+      return false;
+    }
+    c.out.erase(0, static_cast<std::size_t>(n));
+  }
+  if (c.out.empty() && c.missed) {
+    c.out = protocol::to_line({{"missed", c.missed}, {"reason", "this client reads too slowly"}});
+    c.missed = 0;
+  }
+  if (c.out.empty() && c.ending && !c.busy) {
+    drop(who);
+    return false;
+  }
+  const std::uint32_t in = c.ending ? 0u : c.busy ? static_cast<std::uint32_t>(EPOLLRDHUP) : EPOLLIN | EPOLLRDHUP;
+  loop_.modify(c.fd, in | (c.out.empty() ? 0u : static_cast<std::uint32_t>(EPOLLOUT)));
+  return true;
+}
+
+void server::make_watcher(client_id who) {
+  const auto at = clients_.find(who);
+  if (at == clients_.end() || at->second.watching) return;
+  at->second.watching = true;
+  ++watchers_;
+}
+
+void server::send_line(client_id who, const std::string& line) {
+  if (clients_.count(who)) queue(who, line);
+}
+
+void server::broadcast(const std::string& line) {
+  std::vector<client_id> who;
+  for (const auto& [id, c] : clients_)
+    if (c.watching) who.push_back(id);
+  for (const client_id id : who)
+    if (clients_.count(id)) queue(id, line);
+}
+
+std::int32_t server::peer_pid(client_id who) const {
+  const auto at = clients_.find(who);
+  return at == clients_.end() ? 0 : at->second.pid;
+}
+
+void server::drop(client_id who) {
+  const auto at = clients_.find(who);
+  if (at == clients_.end()) return;
+  if (at->second.watching) --watchers_;
+  loop_.remove(at->second.fd);
+  close(at->second.fd);
+  clients_.erase(at);
+}
+
+void server::flush_and_close() {
+  std::vector<client_id> all;
+  for (const auto& [id, c] : clients_) all.push_back(id);
+  for (const client_id id : all) {
+    if (clients_.count(id) && write_out(id)) drop(id);
+  }
+}
+
+}  // namespace chaos::daemon

@@ -1,0 +1,153 @@
+#include "settings.hpp"
+
+#include <ini.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "control/rules/values.hpp"
+
+namespace chaos::daemon {
+
+using rules::done;
+using rules::problem;
+using rules::problem_code;
+using rules::result;
+
+namespace {
+
+enum class takes { flag, text };
+struct setting_row {
+  const char* name;
+  takes form;
+  const char* value_help;
+  bool in_config;
+  const char* help;
+};
+constexpr setting_row rows[] = {
+#define SETTING(name, form, value_help, in_config, help) {#name, takes::form, value_help, in_config != 0, help},
+#include "settings.def"
+#undef SETTING
+};
+
+std::string flag_of(const setting_row& row) {
+  std::string flag = std::string("--") + row.name;
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag;
+}
+
+result<done> put(settings& s, std::string_view name, const std::string& text) {
+  const std::string what = "--" + std::string(name);
+  if (name == "session") s.session = text;
+  else if (name == "dir") s.dir = text;
+  else if (name == "config") s.config = text;
+  else if (name == "owner") s.owner = text;
+  else if (name == "restore") s.restore = true;
+  else if (name == "syslog") s.use_syslog = true;
+  else if (name == "foreground") s.foreground = true;
+  else if (name == "help") s.help = true;
+  else if (name == "version") s.version = true;
+  else if (name == "seed") {
+    const auto seed = rules::parse_seed(what, text);
+    if (!seed) return seed.error();
+    s.seed = *seed;
+  } else if (name == "default_for") {
+    const auto life = rules::parse_duration("default_for", text);
+    if (!life) return life.error();
+    if (*life == 0) return problem{problem_code::bad_value, "default_for: 0 would end every rule at once", text, {"10min"}};
+    s.default_for_ns = *life;
+  } else if (name == "ready_fd") {
+    const auto fd = rules::parse_seed(what, text);
+    if (!fd || *fd > 1'000'000) return problem{problem_code::bad_value, "--ready-fd: '" + text + "' is not a descriptor", text, {}};
+    s.ready_fd = static_cast<int>(*fd);
+  }
+  return done{};
+}
+
+struct config_reading {
+  settings* into;
+  const settings* given;
+  std::string wrong;
+};
+
+bool on_command_line(const settings& s, std::string_view name) {
+  return (name == "seed" && s.seed) || (name == "default_for" && s.default_for_ns) || (name == "restore" && s.restore) ||
+         (name == "syslog" && s.use_syslog);
+}
+
+int take(void* user, const char* section, const char* key, const char* value) {
+  auto& r = *static_cast<config_reading*>(user);
+  if (!r.wrong.empty()) return 1;
+  if (std::strcmp(section, "chaosd") != 0) {
+    r.wrong = std::string("unknown section [") + section + "]: [chaosd] is expected";
+    return 1;
+  }
+  std::vector<std::string> known;
+  for (const setting_row& row : rows) {
+    if (!row.in_config) continue;
+    known.emplace_back(row.name);
+    if (std::strcmp(row.name, key) != 0) continue;
+    if (row.form == takes::flag && std::strcmp(value, "true") != 0 && std::strcmp(value, "false") != 0) {
+      r.wrong = std::string(key) + ": '" + value + "' is neither true nor false";
+      return 1;
+    }
+    if (on_command_line(*r.given, key) || std::strcmp(value, "false") == 0) return 1;
+    if (const auto good = put(*r.into, key, value); !good) r.wrong = good.error().message;
+    return 1;
+  }
+  r.wrong = rules::unknown_word(problem_code::unknown_option, "key", key, known).message;
+  return 1;
+}
+
+}  // namespace
+
+result<settings> settings_from(int argc, char** argv) {
+  settings s;
+  std::vector<std::string> flags;
+  for (const setting_row& row : rows) flags.push_back(flag_of(row));
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const auto equals = word.find('=');
+    const std::string flag = word == "-h" ? "--help" : word.substr(0, equals);
+    const auto row = std::find_if(std::begin(rows), std::end(rows), [&](const setting_row& r) { return flag_of(r) == flag; });
+    if (row == std::end(rows)) return rules::unknown_word(problem_code::unknown_option, "option", flag, flags);
+    std::string text;
+    if (row->form == takes::text) {
+      if (equals != std::string::npos) text = word.substr(equals + 1);
+      else if (i + 1 < argc) text = argv[++i];
+      else return problem{problem_code::missing_word, flag + " needs a value: " + row->value_help, flag, {}};
+    } else if (equals != std::string::npos) {
+      return problem{problem_code::unexpected_word, flag + " takes no value", word, {flag}};
+    }
+    if (const auto good = put(s, row->name, text); !good) return good.error();
+  }
+  return s;
+}
+
+result<done> read_config(settings& s) {
+  if (s.config.empty()) return done{};
+  const settings given = s;
+  config_reading r{&s, &given, ""};
+  const int outcome = ini_parse(s.config.c_str(), take, &r);
+  if (outcome < 0)
+    return problem{problem_code::failed, "can not read " + s.config + ": " + std::strerror(errno), s.config, {}};
+  if (outcome > 0)
+    return problem{problem_code::bad_ini, s.config + ", line " + std::to_string(outcome) + " is neither [section] nor key = value", "", {}};
+  if (!r.wrong.empty()) return problem{problem_code::bad_ini, s.config + ": " + r.wrong, "", {}};
+  return done{};
+}
+
+std::string usage() {
+  std::string out = "chaosd: the control daemon of libchaos. chaos-ctl starts it when it is needed.\n\nusage: chaosd [options]\n";
+  for (const setting_row& row : rows) {
+    std::string left = "  " + flag_of(row) + (row.form == takes::text ? std::string(" ") + row.value_help : "");
+    left.resize(std::max<std::size_t>(left.size() + 2, 26), ' ');
+    out += left + row.help + "\n";
+  }
+  return out;
+}
+
+}  // namespace chaos::daemon
