@@ -1,0 +1,131 @@
+// chaos-ctl run: becomes the target under the shim. What can be known to fail is refused before; what fails silently in
+// the loader is found out by a watcher that is nobody's child.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+#include "../link.hpp"
+#include "../output.hpp"
+#include "../pages.hpp"
+#include "../reach.hpp"
+#include "chaos/abi/session.hpp"
+#include "control/rules/compile.hpp"
+
+namespace chaos::cli::commands {
+
+namespace {
+
+using rules::problem;
+using rules::problem_code;
+using rules::result;
+
+constexpr auto attach_max = std::chrono::milliseconds(2000);
+
+// Waits until the shim reports from process `target`, the target ends, or time is up; then says what is missing.
+[[noreturn]] void watch_attach(pid_t target, const std::string& folder, const std::string& program, const std::string& library) {
+  const int gone = static_cast<int>(syscall(SYS_pidfd_open, target, 0));
+  const auto deadline = std::chrono::steady_clock::now() + attach_max;
+  for (auto pause = std::chrono::milliseconds(2);; pause = std::min(pause * 2, std::chrono::milliseconds(50))) {
+    if (is_attached(folder, target)) _exit(0);
+    if (std::chrono::steady_clock::now() >= deadline) break;
+    pollfd wait{gone, POLLIN, 0};
+    if (gone >= 0 && poll(&wait, 1, static_cast<int>(pause.count())) > 0) _exit(0);  // it ended: its business
+    if (gone < 0) {
+      if (kill(target, 0) != 0) _exit(0);
+      usleep(static_cast<useconds_t>(pause.count() * 1000));
+    }
+  }
+  dprintf(2, "chaos-ctl run: warning: %s (pid %d) did not attach within 2 s: no fault will reach it; see chaos-ctl doctor --pid %d (%s)\n",
+          program.c_str(), static_cast<int>(target), static_cast<int>(target), library.c_str());
+  _exit(0);
+}
+
+void leave_watcher(const std::string& folder, const std::string& program, const std::string& library) {
+  const pid_t target = getpid();
+  const pid_t first = fork();
+  if (first < 0) return;
+  if (first > 0) {
+    while (waitpid(first, nullptr, 0) < 0 && errno == EINTR) {}
+    return;
+  }
+  if (fork() != 0) _exit(0);
+  const int null = open("/dev/null", O_RDWR);
+  dup2(null, 0);
+  dup2(null, 1);  // whoever waits for the target's output must not wait for us
+  closefrom(3);
+  watch_attach(target, folder, program, library);
+}
+
+void prepend(const char* name, const std::string& value, const char* separator) {
+  const char* const old = std::getenv(name);
+  setenv(name, (old && *old ? value + separator + old : value).c_str(), 1);
+}
+
+result<json> rules_of(const invocation& from) {
+  json checked = json::array();
+  const auto found = from.options.find("--set");
+  if (found == from.options.end()) return checked;
+  for (const auto& text : found->second) {
+    const auto words = split_words(text);
+    if (!words) return words.error();
+    const auto spec = rules::spec_from_words(*words);
+    if (!spec) return spec.error();
+    rules::compile_setting setting;
+    setting.id = setting.slot = setting.run = 1;
+    if (const auto possible = rules::compile(*spec, setting); !possible) return possible.error();
+    checked.push_back(rules::json_of(*spec));
+  }
+  return checked;
+}
+
+}  // namespace
+
+int run(const invocation& from) {
+  if (from.words.empty()) return report({problem_code::missing_word, "run needs a program: chaos-ctl run [OPTION]… -- CMD [ARG]…", "", {"CMD"}}, from);
+  const auto own_rules = rules_of(from);
+  if (!own_rules) return report(own_rules.error(), from);
+  if (from.has("--user"))
+    if (const auto became = become_user(from.get("--user")); !became) return report(became.error(), from);
+  const auto program = examine_program(from.words[0]);
+  if (!program) return report(program.error(), from);
+  if (const auto* refusal = program->first_refusal())
+    return report({problem_code::failed, refusal->text + (refusal->instead.empty() ? "" : "; " + refusal->instead), from.words[0], {}}, from);
+  const auto library = find_library();
+  if (!library) return report(library.error(), from);
+  const auto where = session_of(from);
+  if (!where) return report(where.error(), from);
+  auto link = daemon_for(from, *where);
+  if (!link) return report(link.error(), from);
+
+  for (const auto& f : program->findings)
+    if (f.level == severity::limited) warn(f.text + (f.instead.empty() ? "" : "; " + f.instead));
+  unsetenv(abi::env_run);
+  if (!own_rules->empty()) {
+    auto begun = link->call(protocol::command::run_begin, {{"pid", getpid()}, {"rules", *own_rules}});
+    if (!begun) return report(begun.error(), from);
+    for (const auto& w : begun->warnings) warn(w);
+    setenv(abi::env_run, std::to_string(number(begun->result, "run")).c_str(), 1);
+  }
+  setenv(abi::env_dir, where->base.c_str(), 1);
+  setenv(abi::env_session, where->session.c_str(), 1);
+  if (from.has("--stacks")) setenv(abi::env_stacks, "1", 1);
+  prepend("LD_PRELOAD", program->needs_asan_first ? program->asan_library + ":" + *library : *library, ":");
+  if (from.session == "new" && isatty(2)) note("CHAOS_SESSION=" + where->session);
+
+  leave_watcher(where->folder, from.words[0], *library);
+  std::vector<char*> argv;
+  for (const auto& word : from.words) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  execv(program->chain.front().c_str(), argv.data());
+  return report({problem_code::failed, "can not start " + program->chain.front() + ": " + std::strerror(errno), from.words[0], {}}, from);
+}
+
+}  // namespace chaos::cli::commands

@@ -1,0 +1,30 @@
+// chaos-ctl save: the rules in force, as apply reads them.
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "../link.hpp"
+#include "../output.hpp"
+
+namespace chaos::cli::commands {
+
+int save(const invocation& from) {
+  using rules::problem_code;
+  if (from.words.size() > 1) return report({problem_code::unexpected_word, "save takes one FILE at most", from.words[1], {"FILE"}}, from);
+  json answer;
+  if (const int status = ask(from, protocol::command::save, json::object(), answer)) return status;
+  const std::string ini = text_of(answer, "ini");
+  if (from.words.empty()) {
+    if (from.json) print_json(answer);
+    else print(ini);
+    return exits::done;
+  }
+  std::ofstream out(from.words[0], std::ios::binary | std::ios::trunc);
+  out << ini;
+  out.flush();
+  if (!out) return report({problem_code::failed, "can not write " + from.words[0] + ": " + std::strerror(errno), from.words[0], {}}, from);
+  if (from.json) print_json({{"file", from.words[0]}, {"bytes", ini.size()}});
+  return exits::done;
+}
+
+}  // namespace chaos::cli::commands

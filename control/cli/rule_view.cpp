@@ -1,0 +1,98 @@
+#include "rule_view.hpp"
+
+#include <cstring>
+
+#include "chaos/abi/functions.hpp"
+
+namespace chaos::cli {
+
+namespace {
+
+std::string joined(const std::vector<std::string>& parts, const char* between) {
+  std::string s;
+  for (const auto& p : parts) s += (s.empty() ? "" : between) + p;
+  return s;
+}
+
+const abi::function_info* function_of(const std::string& name) {
+  for (const auto& row : abi::function_table)
+    if (name == row.name) return &row;
+  return nullptr;
+}
+
+// What a call is about: a descriptor, a path, a name, memory.
+std::string subject(const std::string& function, const std::string& target) {
+  const auto* const row = function_of(function);
+  if (!row) return target;
+  using namespace abi::classes;
+  if (row->classes & alloc) return "";
+  if (row->classes & (dns | env | file_open)) return target.empty() ? "" : '"' + target + '"';
+  if (target.empty()) return "fd";
+  return target[0] == '/' && !(row->classes & data & ~file_io) ? '"' + target + '"' : "fd to " + target;
+}
+
+std::string failure(const std::string& function, const std::string& name) {
+  const auto* const row = function_of(function);
+  const auto how = row ? row->how : abi::fails::minus_one;
+  switch (how) {
+    case abi::fails::null: return "NULL " + name;
+    case abi::fails::code:
+    case abi::fails::eai: return name;
+    case abi::fails::eof: return "EOF " + name;
+    case abi::fails::zero_items: return "0 " + name;
+    default: return "-1 " + name;
+  }
+}
+
+}  // namespace
+
+bool rule_ended(const json& rule) { return flag_of(rule, "ended") || text_of(rule, "state") == "ended"; }
+
+std::string rule_life(const json& rule) {
+  if (rule_ended(rule)) return "ended";
+  const auto found = rule.find("remaining_ms");
+  if (found == rule.end() || found->is_null() || (found->is_number_integer() && found->get<std::int64_t>() < 0)) return "for ever";
+  const std::uint64_t ms = number(rule, "remaining_ms");
+  constexpr std::uint64_t precise_below_ms = 10'000;
+  return human_ns(ms < precise_below_ms ? ms * 1'000'000 : (ms / 1000 + (ms % 1000 != 0)) * 1'000'000'000);
+}
+
+std::string rule_flags(const json& rule) {
+  std::vector<std::string> flags;
+  if (flag_of(rule, "paused")) flags.push_back(paint(ink::yellow, "paused"));
+  if (flag_of(rule, "dry_run")) flags.push_back(paint(ink::cyan, "dry run"));
+  if (number(rule, "matched") == 0) flags.push_back(paint(ink::red, "never matched"));
+  return joined(flags, ", ");
+}
+
+std::string life_sentence(const json& rule) {
+  const std::string life = rule_life(rule);
+  return life == "for ever" ? "stays until it is removed" : "ends in " + life + ", --forever to keep";
+}
+
+std::string event_line(const json& e) {
+  const std::string function = text_of(e, "function"), effect = text_of(e, "effect"), kind = text_of(e, "kind");
+  const std::string error = text_of(e, "errno");
+  const std::uint64_t delay = number(e, "delay_ns"), bytes = number(e, "bytes");
+  std::string line = paint(ink::dim, "[pid " + std::to_string(number(e, "pid")) + "]") + ' ';
+  if (kind == "annotation") return line + paint(ink::cyan, "-- " + text_of(e, "target") + " --");
+  if (kind == "attach" || kind == "lapse" || kind == "released") {
+    static constexpr std::pair<const char*, const char*> said[] = {
+        {"attach", "attached"}, {"lapse", "lease lapsed: no daemon renews it, all rules are off"}, {"released", "held data was let go"}};
+    for (const auto& [name, text] : said)
+      if (kind == name) return line + paint(ink::yellow, std::string("-- ") + text + " --");
+  }
+  line += paint(ink::bold, function) + '(' + subject(function, text_of(e, "target")) + ") = ";
+  std::vector<std::string> did;
+  if (!error.empty() && error != "0") did.push_back(paint(ink::red, failure(function, error)));
+  if (delay) did.push_back(paint(ink::yellow, "delayed " + human_ns(delay)));
+  if (effect == "corrupt") did.push_back(paint(ink::yellow, "corrupted, " + human_bytes(bytes)));
+  if (effect == "slicer") did.push_back("sliced to " + human_bytes(bytes));
+  if (effect == "observe") did.push_back("observed, " + human_bytes(bytes));
+  if (did.empty()) did.push_back(effect == "loss" ? paint(ink::red, "lost") : effect);
+  line += joined(did, ", ");
+  if (flag_of(e, "dry_run")) line += paint(ink::cyan, " [dry run]");
+  return line + "  " + paint(ink::dim, "(" + text_of(e, "rule") + ")");
+}
+
+}  // namespace chaos::cli
