@@ -23,6 +23,7 @@
 #include <utility>
 
 #include "breaker/clock.hpp"
+#include "breaker/invoke.hpp"
 #include "breaker/settings.hpp"
 #include "result.hpp"
 
@@ -130,35 +131,16 @@ auto with_timeout(std::chrono::nanoseconds limit, F&& f, const clock_source* clo
   const auto now = [&] { return clock ? clock->now_ns() : monotonic_ns(); };
   const auto limit_ns = static_cast<std::uint64_t>(limit.count());
   const std::uint64_t start = now();
-  const auto run = [&]() -> decltype(auto) {
-    if constexpr (std::is_invocable_v<F, std::stop_token>)
-      return detail::invoke_with_deadline(limit_ns, std::forward<F>(f));
-    else
-      return std::invoke(std::forward<F>(f));
-  };
-  using R = std::remove_cvref_t<decltype(run())>;
-  const auto late = [&] { return now() - start > limit_ns; };
-  const failure timed_out{failure_kind::timeout, {}, {}, nullptr};
-  if constexpr (detail::is_result<R>) {
-    try {
-      R r = run();
-      return late() ? R(timed_out) : std::move(r);
-    } catch (...) {
-      return R(late() ? timed_out : failure{failure_kind::error, {}, std::current_exception(), nullptr});
+  auto r = [&] {
+    if constexpr (std::is_invocable_v<F, std::stop_token>) {
+      detail::stop_after stop(limit_ns);
+      return detail::invoke_to_result(f, stop.token());
+    } else {
+      return detail::invoke_to_result(f);
     }
-  } else {
-    try {
-      if constexpr (std::is_void_v<R>) {
-        run();
-        return late() ? result<R>(timed_out) : result<R>();
-      } else {
-        R r = run();
-        return late() ? result<R>(timed_out) : result<R>(std::in_place, std::move(r));
-      }
-    } catch (...) {
-      return result<R>(late() ? timed_out : failure{failure_kind::error, {}, std::current_exception(), nullptr});
-    }
-  }
+  }();
+  if (now() - start > limit_ns) r = decltype(r)(failure{failure_kind::timeout, {}, {}, nullptr});
+  return r;
 }
 
 }  // namespace chaos
