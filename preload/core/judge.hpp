@@ -1,0 +1,85 @@
+// The judge: rules + facts + key → which rules take effect on this call. Pure: everything it may ask is behind `Host`,
+// so that tests, fuzzers and benchmarks link it without any preload.
+#pragma once
+#include <cstdint>
+
+#include "chaos/abi/rule_page.hpp"
+#include "prng.hpp"
+#include "trigger.hpp"
+
+namespace chaos::core {
+
+inline constexpr unsigned fired_max = 16;  // rules that may take effect on one call; later ones are not reached
+
+using effect_set = std::uint32_t;
+constexpr effect_set of(abi::effect e) { return effect_set{1} << static_cast<unsigned>(e); }
+
+// Effects that act on bytes as they arrive, not on the call that reads them: they are judged once for each arrival.
+inline constexpr effect_set arrival_effects = of(abi::effect::latency) | of(abi::effect::loss);
+
+struct facts_of_call {
+  abi::function_id function;
+  abi::class_set acts_as;          // one class, or several for a call that is several things (accept)
+  effect_set kinds = ~effect_set{0};
+  std::uint64_t size = 0;          // what --size looks at
+  std::uint64_t bytes = 0;         // what --after and --space count where there is no connection
+  std::uint64_t now_ns = 0;
+};
+
+struct fired_rule {
+  const abi::rule* rule = nullptr;
+  rule_state* state = nullptr;
+  random_key key;                  // of the scope
+  std::uint64_t operation = 0;
+  std::uint64_t delay_ns = 0;      // filled in by effects
+  std::int32_t error = 0;          // filled in by effects
+};
+
+struct judgement {
+  unsigned count = 0;
+  unsigned matched = 0;            // rules that were asked, the first 16 of them by counter slot
+  fired_rule fired[fired_max];
+  std::uint16_t matched_slots[fired_max];
+};
+
+constexpr abi::scope scope_of(const abi::rule& r, bool on_connection) {
+  if (r.counts_in != abi::scope::automatic) return r.counts_in;
+  return on_connection ? abi::scope::connection : abi::scope::thread;
+}
+
+constexpr bool could_apply(const abi::rule& r, const facts_of_call& f) {
+  return r.id != 0 && (r.classes & f.acts_as) != 0 && (of(r.kind) & f.kinds) != 0 &&
+         (r.functions.empty() || r.functions.has(f.function)) && f.size >= r.size_low && f.size <= r.size_high &&
+         (r.ends_at_ns == 0 || f.now_ns < r.ends_at_ns);
+}
+
+// Host: bool on_connection() const; bool thread_is(const rule&), caller_is(const rule&); void matched(const rule&);
+// rule_state& state(const rule&, scope); random_key key(const rule&, scope); std::uint64_t passed(scope, rule_state&,
+// bytes of this call): bytes that have passed in the scope since the rule first met it.
+// `mask` holds one bit for each rule of the bank that applies to this process and descriptor.
+template <class Host>
+void judge(const abi::rule_bank& bank, const std::uint64_t (&mask)[4], const facts_of_call& facts, Host& host, judgement& out) {
+  const unsigned rules = bank.count < abi::rule_max ? bank.count : abi::rule_max;
+  for (unsigned w = 0; w < 4; ++w) {
+    for (std::uint64_t bits = mask[w]; bits; bits &= bits - 1) {
+      const unsigned index = w * 64 + static_cast<unsigned>(__builtin_ctzll(bits));
+      if (index >= rules) return;
+      const abi::rule& r = bank.rules[index];
+      if (!could_apply(r, facts)) continue;
+      if (r.thread_glob && !host.thread_is(r)) continue;
+      if (r.caller_glob && !host.caller_is(r)) continue;
+      host.matched(r);
+      if (out.matched < fired_max) out.matched_slots[out.matched] = static_cast<std::uint16_t>(r.slot);
+      ++out.matched;
+      const abi::scope scope = scope_of(r, host.on_connection());
+      rule_state& state = host.state(r, scope);
+      const random_key key = host.key(r, scope);
+      const trigger_result t = pull(r, state, key, host.passed(scope, state, facts.bytes));
+      if (!t.fires) continue;
+      out.fired[out.count++] = {&r, &state, key, t.operation, 0, 0};
+      if (out.count == fired_max) return;
+    }
+  }
+}
+
+}  // namespace chaos::core

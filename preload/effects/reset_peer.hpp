@@ -1,0 +1,24 @@
+// reset_peer: the connection is reset, T after the rule first met it (0: at once).
+#pragma once
+#include <cerrno>
+
+#include "verdict.hpp"
+
+namespace chaos::effects::reset_peer {
+
+// False while T has not passed: the rule matched but did not take effect.
+inline bool apply(core::fired_rule& f, const situation&, verdict& v, std::uint64_t now_ns) {
+  if (f.rule->delay_ns) {
+    std::uint64_t since = 0;
+    if (f.state->memory.compare_exchange_strong(since, now_ns, std::memory_order_relaxed)) since = now_ns;
+    if (now_ns - since < f.rule->delay_ns) return false;
+  }
+  f.error = ECONNRESET;
+  if (f.rule->dry_run) return true;
+  v.end = ending::reset;
+  v.error = ECONNRESET;
+  v.ender = &f;
+  return true;
+}
+
+}  // namespace chaos::effects::reset_peer

@@ -1,0 +1,65 @@
+// What applications call on purpose: notes on the timeline, and breakers that chaos-ctl can reach. All of it is C, found
+// by weak symbol or dlsym, and does nothing while there is no session.
+#include <string.h>
+
+#include "preload/runtime/report.hpp"
+
+#define CHAOS_API extern "C" __attribute__((visibility("default")))
+
+// 0: the note stands on the timeline.
+CHAOS_API int chaos_annotate(const char* category, const char* text) {
+  if (!category || !text) return -1;
+  char both[sizeof chaos::abi::event::text] = {};
+  const std::size_t c = strnlen(category, 24), t = strnlen(text, sizeof both - 1 - c - 1);
+  memcpy(both, category, c);
+  memcpy(both + c + 1, text, t);
+  return chaos::publish_plain(chaos::abi::event_kind::annotation, both, c + 1 + t) ? 0 : -1;
+}
+
+// A slot (from 1) for a breaker of this process; 0 when there is none to be had.
+CHAOS_API std::uint32_t chaos_breaker_slot(const char* name) {
+  using chaos::report;
+  if (!report || !name) return 0;
+  chaos::renew_after_fork();
+  for (std::uint32_t i = 0; i < chaos::abi::report_page::breaker_max; ++i) {
+    auto& s = report->breakers[i];
+    std::int32_t holder = s.pid.load(std::memory_order_relaxed);
+    if (holder > 0 && holder != chaos::self.pid && chaos::sys::call(SYS_kill, holder, 0) != -ESRCH) continue;
+    if (holder == chaos::self.pid && strncmp(s.name, name, sizeof s.name - 1) != 0) continue;
+    if (holder != chaos::self.pid) {
+      if (!s.pid.compare_exchange_strong(holder, -1, std::memory_order_acq_rel)) continue;
+      strncpy(s.name, name, sizeof s.name - 1);
+      s.name[sizeof s.name - 1] = 0;
+      s.pid.store(chaos::self.pid, std::memory_order_release);
+    }
+    return i + 1;
+  }
+  return 0;
+}
+
+CHAOS_API const volatile std::uint32_t* chaos_breaker_generation(void) {
+  return reinterpret_cast<const volatile std::uint32_t*>(&chaos::page->breaker_generation);
+}
+
+// The command in force for the breaker of this slot; 0: none. `sequence` grows with each new one.
+CHAOS_API std::uint32_t chaos_breaker_command(std::uint32_t slot, std::uint32_t* sequence) {
+  using chaos::report;
+  if (!report || slot == 0 || slot > chaos::abi::report_page::breaker_max) return 0;
+  const char* name = report->breakers[slot - 1].name;
+  for (const auto& c : chaos::page->breakers) {
+    if (!c.name[0] || strncmp(c.name, name, sizeof c.name) != 0) continue;
+    if (sequence) *sequence = c.sequence.load(std::memory_order_acquire);
+    return c.command.load(std::memory_order_relaxed);
+  }
+  return 0;
+}
+
+CHAOS_API void chaos_breaker_publish(std::uint32_t slot, std::uint32_t state, std::uint64_t ok, std::uint64_t failed, std::uint64_t rejected) {
+  using chaos::report;
+  if (!report || slot == 0 || slot > chaos::abi::report_page::breaker_max) return;
+  auto& s = report->breakers[slot - 1];
+  if (s.state.exchange(state, std::memory_order_relaxed) != state) s.changed_ns.store(chaos::sys::now_ns(), std::memory_order_relaxed);
+  s.calls_ok.store(ok, std::memory_order_relaxed);
+  s.calls_failed.store(failed, std::memory_order_relaxed);
+  s.rejected.store(rejected, std::memory_order_relaxed);
+}

@@ -1,0 +1,199 @@
+// epoll with descriptors whose input is not due.
+//
+// A hold lives only inside a wait: on the way out everything undue is lifted, the kernel tells the next waiter of it,
+// and that one holds it again until the same due time. So a waiter that leaves early orphans nothing.
+#include "own.hpp"
+#include "preload/runtime/connection.hpp"
+#include "preload/runtime/delay_line.hpp"
+#include "preload/runtime/epoll_sets.hpp"
+#include "preload/runtime/wait.hpp"
+
+namespace chaos::hooks {
+namespace {
+
+constexpr std::uint64_t never = ~std::uint64_t{0};
+constexpr std::uint32_t input_bits = EPOLLIN | EPOLLRDNORM | EPOLLRDBAND | EPOLLPRI | EPOLLRDHUP;
+
+struct waiter {
+  abi::function_id self;
+  const void* caller;
+  int epfd;
+};
+
+// What of this watch must not be seen now, and until when (0: all of it may).
+struct hold { bool input = false, output = false; std::uint64_t until = 0; bool at_end = false; };
+
+hold held_back(const waiter& w, const watch& x, const rule_view& v) {
+  hold h;
+  descriptor* d = classify(x.fd, v);
+  if (!d) return h;
+  if (heal_redirect(*d, x.fd)) reclassify(x.fd);
+  const std::uint64_t now = sys::now_ns();
+  if (const std::uint64_t out = output_held_until(*d, now)) return {true, true, out, false};
+  const due q = look(*d, x.fd, v, w.self, w.caller);
+  if (q.undue() || q.blocked) {
+    h.input = true;
+    h.until = q.next_ns;
+    const delay_line* line = d->line.load(std::memory_order_acquire);
+    h.at_end = q.blocked || d->kind != descriptor_kind::tcp || (line && line->end_seen);
+  }
+  return h;
+}
+
+// Keeps the kernel quiet about a held watch.
+void quieten(const waiter& w, watch& x, const hold& h, std::uint32_t happened) {
+  descriptor* d = entry_of(x.fd);
+  if (x.events & EPOLLONESHOT) { x.masked = true; return; }  // the kernel itself took it out with this event
+  if (h.input && !h.output && !h.at_end && d) {
+    raise_threshold(*d, x.fd);
+    pollfd p{x.fd, POLLIN, 0};
+    const timespec none{0, 0};
+    if (sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) == 0) return;
+    restore_threshold(*d, x.fd);
+  }
+  const bool hung = happened & (EPOLLHUP | EPOLLERR);
+  if (x.masked && !hung) return;
+  mask_watch(w.epfd, x, !h.output && !hung && (x.events & EPOLLOUT));
+}
+
+void lift(const waiter& w, epoll_set& s, watch& x) {
+  if (!x.held) return;
+  x.held = false;
+  --s.held;
+  if (descriptor* d = entry_of(x.fd)) restore_threshold(*d, x.fd);
+  if (x.masked) unmask_watch(w.epfd, x);
+}
+
+void lift_all(const waiter& w, epoll_set& s) {
+  for (unsigned i = 0; s.held && i < s.count; ++i) lift(w, s, s.watches[i]);
+}
+
+// Is there anything in the set that could be held back at all? Sets when the kernel's wait must end at the latest.
+bool needs_care(epoll_set& s, const rule_view& v) {
+  if (s.held) return true;
+  for (unsigned i = 0; i < s.count; ++i) {
+    const descriptor* d = classify(s.watches[i].fd, v);
+    if (d && gates_any(*d, v)) return true;
+  }
+  return false;
+}
+
+int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t deadline, const sigset_t* mask, epoll_set& s, const rule_view*& v) {
+  // `s` is locked here, and unlocked around every wait.
+  for (;;) {
+    std::uint64_t now = sys::now_ns(), next = deadline;
+    bool slices = false;
+    for (unsigned i = 0; i < s.count; ++i) {
+      watch& x = s.watches[i];
+      const descriptor* d = entry_of(x.fd);
+      const bool waiting_connect = d && (d->redirected.load(std::memory_order_relaxed) || d->connect_due_ns.load(std::memory_order_relaxed));
+      if (!x.held && !waiting_connect) continue;
+      const hold h = held_back(w, x, *v);
+      slices = true;
+      if (h.input || h.output) {
+        if (!x.held) { x.held = true; ++s.held; }
+        x.due_ns = h.until;
+        if (h.output && !x.masked) mask_watch(w.epfd, x, false);
+        else if (!x.masked && !h.at_end && d) raise_threshold(const_cast<descriptor&>(*d), x.fd);
+        next = h.until < next ? h.until : next;
+      } else {
+        lift(w, s, x);  // due: the kernel tells of it at once
+      }
+    }
+    std::uint64_t rest = next == never ? never : next > now ? next - now : 0;
+    if (slices && rest > slice_ns) rest = slice_ns;
+    const timespec t = sys::span(rest == never ? 0 : rest);
+    unlock_set(s);
+    int n;
+    if (slices) {
+      precise_timer precise;
+      n = real.epoll_pwait2(w.epfd, events, room, rest == never ? nullptr : &t, mask);
+      const int error = errno;
+      precise.restore();
+      errno = error;
+    } else {
+      n = real.epoll_pwait2(w.epfd, events, room, rest == never ? nullptr : &t, mask);
+    }
+    const int error = errno;
+    if (!relock_set(s)) { errno = error; return n; }
+    v = current_view();
+    if (n < 0 || !v) {
+      lift_all(w, s);
+      unlock_set(s);
+      if (n == 0 && (deadline == never || sys::now_ns() < deadline)) return -2;  // the rules went away: wait on plainly
+      errno = error;
+      return n;
+    }
+    int kept = 0;
+    for (int i = 0; i < n; ++i) {
+      epoll_event e = events[i];
+      watch* x = find_watch(s, e.data.u64);
+      if (x && s.fd.load() == w.epfd + 1) {
+        const hold h = held_back(w, *x, *v);
+        if (h.input || h.output) {
+          if (!x->held) { x->held = true; ++s.held; }
+          x->due_ns = h.until;
+          quieten(w, *x, h, e.events);
+          e.events = h.output ? 0 : e.events & ~(input_bits | EPOLLHUP | EPOLLERR);
+          if (!e.events) continue;
+        }
+      }
+      events[kept++] = e;
+    }
+    now = sys::now_ns();
+    if (kept > 0 || (deadline != never && now >= deadline)) {
+      lift_all(w, s);
+      unlock_set(s);
+      return kept;
+    }
+  }
+}
+
+int wait(abi::function_id self, const void* caller, int fd, epoll_event* events, int room, const timespec* timeout, const sigset_t* mask, bool& plain) {
+  plain = true;
+  const rule_view* v = inside() || room <= 0 ? nullptr : current_view();
+  if (!v || !(v->classes & abi::classes::data)) return 0;
+  const int before = errno;
+  epoll_set* s = lock_set(fd, *v);
+  if (!s) { errno = before; return 0; }
+  if (!needs_care(*s, *v)) { unlock_set(*s); errno = before; return 0; }
+  const std::uint64_t deadline = timeout ? sys::now_ns() + static_cast<std::uint64_t>(timeout->tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(timeout->tv_nsec) : never;
+  errno = before;
+  const int n = wait_gated({self, caller, fd}, events, room, deadline, mask, *s, v);
+  if (n == -2) return 0;
+  plain = false;
+  return n;
+}
+
+}  // namespace
+
+int own_epoll_wait(abi::function_id self, int fd, epoll_event* events, int room, int timeout, const sigset_t* mask) {
+  const timespec t = sys::span(timeout > 0 ? static_cast<std::uint64_t>(timeout) * 1'000'000 : 0);
+  bool plain;
+  const int n = wait(self, __builtin_return_address(0), fd, events, room, timeout < 0 ? nullptr : &t, mask, plain);
+  if (!plain) return n;
+  return mask ? real.epoll_pwait(fd, events, room, timeout, mask) : real.epoll_wait(fd, events, room, timeout);
+}
+
+int own_epoll_pwait2(abi::function_id self, int fd, epoll_event* events, int room, const timespec* timeout, const sigset_t* mask) {
+  bool plain;
+  const int n = wait(self, __builtin_return_address(0), fd, events, room, timeout, mask, plain);
+  return plain ? real.epoll_pwait2(fd, events, room, timeout, mask) : n;
+}
+
+int own_epoll_ctl(int fd, int op, int target, epoll_event* event) {
+  const int result = real.epoll_ctl(fd, op, target, event);
+  if (result != 0 || inside()) return result;
+  const int before = errno;
+  if (const rule_view* v = current_view(); v && (v->classes & abi::classes::data)) followed_ctl(fd, op, target, event, *v);
+  errno = before;
+  return result;
+}
+
+void refire(int fd) {
+  for_each_watch(fd, [](int epfd, watch& w) {
+    if ((w.events & EPOLLET) && !(w.events & EPOLLONESHOT) && !w.held) unmask_watch(epfd, w);
+  });
+}
+
+}  // namespace chaos::hooks

@@ -1,0 +1,446 @@
+// The common road: enter() before the real call, leave() after it.
+#include <string.h>
+#include <sys/stat.h>
+
+#include "chaos/abi/session.hpp"
+#include "own.hpp"
+#include "preload/runtime/connection.hpp"
+#include "preload/runtime/delay_line.hpp"
+#include "preload/runtime/wait.hpp"
+
+namespace chaos::hooks {
+namespace {
+
+namespace cls = abi::classes;
+
+constexpr abi::class_set in_data = cls::stream_in | cls::datagram_in;
+constexpr abi::class_set out_data = cls::stream_out | cls::datagram_out;
+
+std::uint64_t total_of(const iovec* iov, std::size_t n) {
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < n && i < 1024; ++i) bytes += iov[i].iov_len;
+  return bytes;
+}
+
+std::uint64_t asked_bytes(const call& c) {
+  if (c.size) return *c.size;
+  if (c.iov) return total_of(*c.iov, static_cast<std::size_t>(*c.iov_count > 0 ? *c.iov_count : 0));
+  if (c.msg_in) return total_of((*c.msg_in)->msg_iov, (*c.msg_in)->msg_iovlen);
+  if (c.msg_out) return total_of((*c.msg_out)->msg_iov, (*c.msg_out)->msg_iovlen);
+  return 0;
+}
+
+// The first `cap` bytes of a vector, in the frame's own. Legal: a short read or write.
+int cut(frame& f, const iovec* iov, std::size_t n, std::uint64_t cap) {
+  int used = 0;
+  for (std::size_t i = 0; i < n && used < static_cast<int>(iov_max) && cap; ++i) {
+    if (!iov[i].iov_len) continue;
+    f.iov[used] = iov[i];
+    if (f.iov[used].iov_len > cap) f.iov[used].iov_len = cap;
+    cap -= f.iov[used++].iov_len;
+  }
+  return used;
+}
+
+void stand_in(frame& f, const msghdr* asked) {
+  if (!f.asked_msg) {
+    f.asked_msg = const_cast<msghdr*>(asked);
+    f.msg = *asked;
+  }
+  if (f.c.msg_in) *f.c.msg_in = &f.msg;
+  if (f.c.msg_out) *f.c.msg_out = &f.msg;
+}
+
+void limit_to(frame& f, std::uint64_t cap) {
+  if (cap >= f.moves) return;
+  f.capped = true;
+  f.moves = cap;
+  if (f.c.size) {
+    *f.c.size = cap;
+  } else if (f.c.iov) {
+    *f.c.iov_count = cut(f, *f.c.iov, static_cast<std::size_t>(*f.c.iov_count), cap);
+    *f.c.iov = f.iov;
+  } else if (f.c.msg_in || f.c.msg_out) {
+    const msghdr* m = f.c.msg_in ? *f.c.msg_in : *f.c.msg_out;
+    const int n = cut(f, m->msg_iov, m->msg_iovlen, cap);
+    stand_in(f, m);
+    f.msg.msg_iov = f.iov;
+    f.msg.msg_iovlen = static_cast<std::size_t>(n);
+  }
+}
+
+// Receive or send time-out of the socket as a deadline; ~0: none.
+std::uint64_t deadline_of(int fd, int option, std::uint64_t now) {
+  timeval t{};
+  socklen_t n = sizeof t;
+  if (sys::get_option(fd, SOL_SOCKET, option, &t, &n) != 0 || (t.tv_sec == 0 && t.tv_usec == 0)) return ~std::uint64_t{0};
+  return now + static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_usec) * 1000;
+}
+
+std::uint64_t least(std::uint64_t a, std::uint64_t b) { return a < b ? a : b; }
+
+// A blocking reader sleeps until something happens to the queue, the due time, or a slice has passed; 0, or EINTR.
+int wait_for_input(descriptor& d, int fd, const due& q, std::uint64_t until) {
+  const std::uint64_t now = sys::now_ns();
+  const bool held = q.next_ns != 0;
+  if (held && until <= now + spin_ns) { spin_until(until); return 0; }
+  if (held) {
+    raise_threshold(d, fd);
+    until = least(until - spin_ns, now + (d.kind == descriptor_kind::tcp ? slice_ns : slice_ns / 5));
+  }
+  pollfd p{fd, POLLIN, 0};
+  const timespec rest = sys::span(until > now ? until - now : 0);
+  precise_timer precise;
+  // What lies at its end (FIN) or can not be quietened is waited out by the clock alone.
+  const timespec none{0, 0};
+  const bool noisy = held && sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) > 0;
+  int result = 0;
+  if (noisy) {
+    if (hold_until(until, 0) == waited::interrupted) result = EINTR;
+  } else {
+    const int r = real.ppoll(&p, 1, until == ~std::uint64_t{0} ? nullptr : &rest, nullptr);
+    if (r < 0 && errno == EINTR && !restarts_after_signal()) result = EINTR;
+  }
+  precise.restore();
+  if (held) restore_threshold(d, fd);
+  return result;
+}
+
+// Input passes here when a rule delays arrivals: what is not due does not exist yet.
+road pass_gate(frame& f, int fd, bool datagrams) {
+  descriptor& d = *f.d;
+  const std::uint64_t deadline = f.nonblocking ? 0 : deadline_of(fd, SO_RCVTIMEO, sys::now_ns());
+  const bool all = !datagrams && f.c.flags && (*f.c.flags & MSG_WAITALL) && !f.c.size;
+  for (;;) {
+    const rule_view* v = current_view();
+    if (!v) { restore_threshold(d, fd); return road::go; }
+    const due q = look(d, fd, *v, f.function, f.caller);
+    if (!q.gated || q.end) return road::go;
+    if (q.bytes && !(all && q.bytes < f.moves && q.next_ns)) {
+      if (!datagrams) limit_to(f, q.bytes);
+      return road::go;
+    }
+    if (f.nonblocking) {
+      if (!q.next_ns) return road::go;  // nothing is there: the kernel says so itself
+      refire(fd);
+      f.error = EAGAIN;
+      return road::fail;
+    }
+    const std::uint64_t now = sys::now_ns();
+    if (now >= deadline) { f.error = EAGAIN; return road::fail; }
+    if (wait_for_input(d, fd, q, least(q.next_ns ? q.next_ns : ~std::uint64_t{0}, deadline)) == EINTR) {
+      f.error = EINTR;
+      return road::fail;
+    }
+  }
+}
+
+// A corrupted send goes out of a copy: the caller's buffer is never written.
+bool copy_out(frame& f) {
+  const std::uint64_t n = least(f.moves, copy_max);
+  if (!n || !(f.copy = sys::pages(n))) return false;
+  f.copy_bytes = n;
+  auto* to = static_cast<unsigned char*>(f.copy);
+  if (f.c.out) {
+    memcpy(to, *f.c.out, n);
+    *f.c.out = f.copy;
+    *f.c.size = n;
+  } else {
+    const bool message = f.c.msg_out != nullptr;
+    const iovec* iov = message ? (*f.c.msg_out)->msg_iov : *f.c.iov;
+    const std::size_t count = message ? (*f.c.msg_out)->msg_iovlen : static_cast<std::size_t>(*f.c.iov_count);
+    std::uint64_t done = 0;
+    for (std::size_t i = 0; i < count && done < n; ++i) {
+      const std::uint64_t part = least(iov[i].iov_len, n - done);
+      memcpy(to + done, iov[i].iov_base, part);
+      done += part;
+    }
+    f.iov[0] = {f.copy, n};
+    if (message) {
+      stand_in(f, *f.c.msg_out);
+      f.msg.msg_iov = f.iov;
+      f.msg.msg_iovlen = 1;
+    } else {
+      *f.c.iov = f.iov;
+      *f.c.iov_count = 1;
+    }
+  }
+  f.moves = n;
+  const bool stream = f.acts_as == cls::stream_out;
+  const std::uint64_t offset = stream ? f.d->out_bytes.load(std::memory_order_relaxed) : 0;
+  for (unsigned i = 0; i < f.made.judged.count; ++i)
+    if (f.made.judged.fired[i].rule->kind == abi::effect::corrupt && !f.made.judged.fired[i].rule->dry_run)
+      effects::corrupt::flip(f.made.judged.fired[i], stream, offset, to, n);
+  return true;
+}
+
+void corrupt_in(frame& f, std::uint64_t n) {
+  const bool stream = f.acts_as == cls::stream_in;
+  const std::uint64_t offset = stream ? f.d->in_bytes.load(std::memory_order_relaxed) : 0;
+  for (unsigned i = 0; i < f.made.judged.count; ++i) {
+    const core::fired_rule& rule = f.made.judged.fired[i];
+    if (rule.rule->kind != abi::effect::corrupt || rule.rule->dry_run) continue;
+    std::uint64_t done = 0;
+    const auto part = [&](void* p, std::uint64_t room) {
+      const std::uint64_t here = least(room, n - done);
+      effects::corrupt::flip(rule, stream, offset + done, static_cast<unsigned char*>(p), here);
+      done += here;
+    };
+    if (f.c.in) { part(*f.c.in, n); continue; }
+    const iovec* iov = f.c.iov ? *f.c.iov : f.c.msg_in ? (*f.c.msg_in)->msg_iov : nullptr;
+    const std::size_t count = f.c.iov ? static_cast<std::size_t>(*f.c.iov_count) : f.c.msg_in ? (*f.c.msg_in)->msg_iovlen : 0;
+    for (std::size_t k = 0; iov && k < count && done < n; ++k) part(iov[k].iov_base, iov[k].iov_len);
+  }
+}
+
+void report_here(frame& f, std::uint64_t bytes, std::uint8_t flags = 0) {
+  if (!f.made.judged.count) return;
+  char text[sizeof abi::event::text];
+  text[0] = 0;
+  std::uint32_t connection = 0;
+  std::uint8_t address[16];
+  std::uint16_t port = 0;
+  if (f.d && f.d->per_call && parse_address(f.c.to ? f.c.to : f.c.from, f.c.to ? f.c.to_len : f.c.from && f.c.from_len ? *f.c.from_len : 0, address, port))
+    describe_address(address, port, text, sizeof text);
+  else if (f.d) describe(*f.d, f.c.fd, text, sizeof text);
+  else if (f.c.path) { strncpy(text, f.c.path, sizeof text - 1); text[sizeof text - 1] = 0; }
+  if (f.d) connection = f.d->ordinal;
+  report_fired(f.made, text, connection, bytes, f.caller, flags);
+}
+
+// A fault that came to nothing (nothing was read, so nothing was corrupted or cut): it did not happen.
+void take_back(frame& f, core::effect_set kinds) {
+  unsigned kept = 0;
+  for (unsigned i = 0; i < f.made.judged.count; ++i) {
+    const core::fired_rule& r = f.made.judged.fired[i];
+    if (core::of(r.rule->kind) & kinds) r.state->fired.fetch_sub(1, std::memory_order_relaxed);
+    else f.made.judged.fired[kept++] = r;
+  }
+  f.made.judged.count = kept;
+}
+
+// Waits where the caller asked to block; elsewhere the delay is owed by the connection's next arrival.
+bool serve_delay(frame& f) {
+  const std::uint64_t delay = f.made.verdict.delay_ns;
+  if (!delay) return true;
+  if (f.nonblocking && f.d && (f.d->role & cls::data)) {
+    f.d->charge_ns.fetch_add(delay, std::memory_order_relaxed);
+    return true;
+  }
+  std::uint32_t rule = 0;
+  for (unsigned i = 0; i < f.made.judged.count; ++i)
+    if (f.made.judged.fired[i].delay_ns) rule = f.made.judged.fired[i].rule->id;
+  if (hold_until(f.made.facts.now_ns + delay, rule) != waited::interrupted) return true;
+  f.error = EINTR;
+  return false;
+}
+
+// How the call ends when a rule ends it. False: it goes on (late errors).
+bool serve_ending(frame& f, road& way) {
+  const effects::verdict& v = f.made.verdict;
+  way = road::fail;
+  f.error = v.error;
+  switch (v.end) {
+    case effects::ending::none: return false;
+    case effects::ending::error:
+      if (v.late) { f.error = 0; return false; }
+      return true;
+    case effects::ending::reset:
+      if (f.d) break_connection(*f.d, f.c.fd);
+      return true;
+    case effects::ending::refuse:
+    case effects::ending::unreachable: return true;
+    case effects::ending::blackhole: {
+      black_hole(*f.d, v.ender->rule->id);
+      if (f.nonblocking) { f.error = EAGAIN; return true; }
+      const int option = (f.acts_as & in_data) ? SO_RCVTIMEO : SO_SNDTIMEO;
+      const waited w = hold_until(deadline_of(f.c.fd, option, f.made.facts.now_ns), v.ender->rule->id);
+      if (w == waited::interrupted) { f.error = EINTR; return true; }
+      if (w == waited::due) { f.error = EAGAIN; return true; }
+      f.error = 0;
+      return false;  // healed: nothing was lost
+    }
+  }
+  return false;
+}
+
+void decide_here(frame& f, std::uint64_t bytes, core::effect_set kinds) {
+  std::uint64_t mask[4];
+  if (f.d && f.d->per_call && f.c.to) {
+    core::endpoint e;
+    e.over = abi::transport::datagram;
+    e.has_remote = parse_address(f.c.to, f.c.to_len, e.remote, e.remote_port);
+    e.listen_port = f.d->local_port;
+    match_endpoint(*f.view, e, mask);
+  } else if (f.d) {
+    memcpy(mask, f.d->mask, sizeof mask);
+  }
+  decide({.function = f.function, .acts_as = f.acts_as, .kinds = kinds, .size = f.moves, .bytes = bytes, .now_ns = sys::now_ns()}, mask,
+         f.d, f.c.fd, *f.view, f.caller, f.made);
+}
+
+// A path as rules see it: absolute, from the folder that it is relative to.
+void absolute_path(const call& c, char* out, std::size_t room) {
+  std::size_t n = 0;
+  if (c.path[0] != '/') {
+    long got = -1;
+    if (c.dir == AT_FDCWD) got = sys::call(SYS_getcwd, out, room) - 1;
+    else {
+      abi::path_buffer link;
+      link.add("/proc/self/fd/").add(static_cast<std::uint64_t>(c.dir));
+      got = sys::read_link(link.text, out, room - 2);
+    }
+    if (got > 0) n = static_cast<std::size_t>(got);
+    const char* p = c.path;
+    while (p[0] == '.' && p[1] == '/') p += 2;
+    if (n == 0 || out[n - 1] != '/') out[n++] = '/';
+    for (; *p && n + 1 < room; ++p) out[n++] = *p;
+  } else {
+    for (; c.path[n] && n + 1 < room; ++n) out[n] = c.path[n];
+  }
+  out[n] = 0;
+}
+
+road enter_path(frame& f) {
+  f.acts_as &= cls::file_open;
+  if (!(f.view->classes & f.acts_as)) return road::go;
+  char path[1024];
+  absolute_path(f.c, path, sizeof path);
+  core::endpoint e;
+  e.file_path = path;
+  std::uint64_t mask[4];
+  match_endpoint(*f.view, e, mask);
+  decide({.function = f.function, .acts_as = f.acts_as, .now_ns = sys::now_ns()}, mask, nullptr, -1, *f.view, f.caller, f.made);
+  if (!f.made.judged.count) return road::go;
+  if (!serve_delay(f)) { report_here(f, 0); return road::fail; }
+  road way;
+  if (serve_ending(f, way)) { report_here(f, 0); return way; }
+  return road::go;
+}
+
+road enter_descriptor(frame& f, abi::class_set row) {
+  const int fd = f.c.fd;
+  f.d = classify(fd, *f.view);
+  if (!f.d && f.c.fd2 >= 0) f.d = classify(f.c.fd2, *f.view);
+  if (!f.d) return road::pass;
+  if (heal_redirect(*f.d, fd)) reclassify(fd);
+  f.acts_as = row & f.d->role;
+  const abi::class_set matched = static_cast<abi::class_set>(f.d->head.load(std::memory_order_relaxed));
+  if (!(matched & f.acts_as)) return road::pass;
+  const bool input = f.acts_as & in_data, output = f.acts_as & out_data;
+  if (input && (row & out_data)) f.acts_as &= f.c.fd2 >= 0 ? out_data : ~abi::class_set{0};  // splice: by the descriptor named
+  f.peeks = f.c.flags && (*f.c.flags & MSG_PEEK);
+  f.nonblocking = (input || output) && ((f.c.flags && (*f.c.flags & MSG_DONTWAIT)) || sys::is_nonblocking(fd));
+  f.moves = asked_bytes(f.c);
+  if (!f.gathered) f.wanted = f.moves;
+  if (input && f.d->broken.load(std::memory_order_relaxed)) { f.result = 0; return road::done; }
+
+  if (input && f.c.fd2 < 0 && gates(*f.d, *f.view)) {
+    const road way = pass_gate(f, fd, f.acts_as & cls::datagram_in);
+    if (way != road::go) return way;
+  }
+  if (output && output_held_until(*f.d, sys::now_ns()) && f.nonblocking) { f.error = EAGAIN; return road::fail; }
+  if (input && f.nonblocking) {  // a decision is made when there is something to read, so that polling changes nothing
+    pollfd p{fd, POLLIN, 0};
+    const timespec none{0, 0};
+    if (sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) == 0) return road::pass;
+  }
+  decide_here(f, f.moves, input ? ~core::arrival_effects : ~core::effect_set{0});
+  if (!f.made.judged.count) return road::go;
+  if (!serve_delay(f)) { report_here(f, 0); return road::fail; }
+  if (f.made.verdict.drop && output) { report_here(f, f.moves); f.result = static_cast<long>(f.moves); return road::done; }
+  road way;
+  if (serve_ending(f, way)) { report_here(f, 0); return way; }
+  if (f.acts_as & cls::streams) limit_to(f, f.made.verdict.cap);
+  if (f.made.verdict.corrupting && (output || (f.acts_as & cls::file_io && (f.c.out || f.c.msg_out))) && !copy_out(f)) take_back(f, core::of(abi::effect::corrupt));
+  return road::go;
+}
+
+road enter_inside(frame& f) {
+  const abi::class_set row = f.acts_as;
+  if (f.c.closes >= 0) forget(f.c.closes);
+  f.view = current_view();
+  if (f.c.stream) f.c.fd = fileno(f.c.stream);
+  if (!f.view) {
+    if ((row & abi::classes::close) && f.c.fd >= 0 && f.function != abi::function_id::shutdown) forget(f.c.fd);
+    return road::pass;
+  }
+  road way = road::go;
+  if (f.c.path) way = enter_path(f);
+  else if (f.c.fd >= 0 && (f.view->classes & row)) way = enter_descriptor(f, row);
+  else if (f.c.fd < 0) {
+    f.acts_as = row & cls::descriptor;
+    core::endpoint nothing;
+    std::uint64_t mask[4];
+    match_endpoint(*f.view, nothing, mask);
+    decide({.function = f.function, .acts_as = f.acts_as, .now_ns = sys::now_ns()}, mask, nullptr, -1, *f.view, f.caller, f.made);
+    if (f.made.judged.count && serve_ending(f, way)) report_here(f, 0);
+    else way = road::go;
+  }
+  if ((row & abi::classes::close) && f.c.fd >= 0 && way != road::fail && f.function != abi::function_id::shutdown) forget(f.c.fd);
+  return way;
+}
+
+}  // namespace
+
+road enter(frame& f) {
+  f.once_more = f.capped = f.peeks = f.nonblocking = false;
+  f.error = 0;
+  f.d = nullptr;
+  f.copy = nullptr;
+  f.asked_msg = nullptr;
+  f.moves = 0;
+  f.made.judged.count = f.made.judged.matched = 0;
+  f.made.verdict = {};
+  if (inside()) return road::pass;
+  inside_scope work;
+  const road way = enter_inside(f);
+  work.end();
+  return way;
+}
+
+long leave(frame& f, long result, int& error) {
+  inside_scope work;
+  if (f.copy) sys::unmap(f.copy, f.copy_bytes);
+  if (f.asked_msg) {  // give back what the kernel wrote beside the data
+    if (f.c.msg_in) {
+      f.asked_msg->msg_namelen = f.msg.msg_namelen;
+      f.asked_msg->msg_controllen = f.msg.msg_controllen;
+      f.asked_msg->msg_flags = f.msg.msg_flags;
+    }
+  }
+  const bool input = f.acts_as & in_data, output = f.acts_as & out_data;
+  const std::uint64_t moved = result > 0 && f.moves ? static_cast<std::uint64_t>(result) : 0;
+  if (f.d && input && moved) {
+    if (f.made.verdict.corrupting) corrupt_in(f, least(moved, f.moves));
+    if (!f.peeks) consumed(*f.d, moved);
+  } else if (f.d && (f.acts_as & cls::file_io) && moved && f.made.verdict.corrupting && !f.c.out) {
+    corrupt_in(f, least(moved, f.moves));
+  }
+  if (f.d && output && moved) f.d->out_bytes.fetch_add(moved, std::memory_order_relaxed);
+  if (input && !moved && f.made.judged.count) take_back(f, core::of(abi::effect::corrupt) | core::of(abi::effect::slicer));
+  if (f.asked_msg) {
+    if (f.c.msg_in) *f.c.msg_in = f.asked_msg;
+    if (f.c.msg_out) *f.c.msg_out = f.asked_msg;
+  }
+  count_bytes(f.made.judged, moved);
+  report_here(f, moved);
+  if (f.made.verdict.end == effects::ending::error && f.made.verdict.late && result >= 0) f.error = f.made.verdict.error;
+  // A short read of ours must not look like an empty queue to who trusts edges.
+  if (input && f.capped && f.nonblocking && moved) refire(f.c.fd);
+  if (input && !f.nonblocking && f.capped && moved && f.c.flags && (*f.c.flags & MSG_WAITALL) && f.c.in && f.c.size && !f.peeks) {
+    // The program asked for all of it: go on where this piece ended.
+    *f.c.in = static_cast<char*>(*f.c.in) + moved;
+    f.gathered += moved;
+    *f.c.size = f.wanted - f.gathered;
+    f.once_more = *f.c.size > 0;
+  }
+  if (!f.once_more && f.gathered) {
+    result = static_cast<long>(f.gathered);
+    error = 0;
+  }
+  work.end();
+  return result;
+}
+
+}  // namespace chaos::hooks

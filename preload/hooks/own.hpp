@@ -1,0 +1,64 @@
+// Hooks that do not go the common road, by family. Each has libc's meaning; `self` is the function it was reached as.
+#pragma once
+#include <sys/epoll.h>
+
+#include "hook.hpp"
+
+namespace chaos::hooks {
+
+// connect.cpp
+int own_connect(int fd, const sockaddr* to, socklen_t n);
+int own_getpeername(int fd, sockaddr* to, socklen_t* n);
+int after_accept(abi::function_id self, int listener, int made, const void* caller);
+bool before_accept(abi::function_id self, int listener, const void* caller, int& error);
+template <class Real>
+int own_accept(abi::function_id self, int fd, Real real_call) {
+  const void* caller = __builtin_return_address(0);
+  int error = 0;
+  if (!before_accept(self, fd, caller, error)) { errno = error; return -1; }
+  return after_accept(self, fd, real_call(), caller);
+}
+
+// messages.cpp
+int own_recvmmsg(int fd, mmsghdr* v, unsigned n, int flags, timespec* timeout);
+int own_sendmmsg(int fd, mmsghdr* v, unsigned n, int flags);
+
+// poll.cpp
+int own_poll(abi::function_id self, pollfd* fds, nfds_t n, int timeout);
+int own_ppoll(abi::function_id self, pollfd* fds, nfds_t n, const timespec* timeout, const sigset_t* mask);
+int own_select(abi::function_id self, int n, fd_set* in, fd_set* out, fd_set* except, timeval* timeout);
+int own_pselect(abi::function_id self, int n, fd_set* in, fd_set* out, fd_set* except, const timespec* timeout, const sigset_t* mask);
+
+// epoll.cpp
+int own_epoll_wait(abi::function_id self, int fd, epoll_event* events, int room, int timeout, const sigset_t* mask);
+int own_epoll_pwait2(abi::function_id self, int fd, epoll_event* events, int room, const timespec* timeout, const sigset_t* mask);
+int own_epoll_ctl(int fd, int op, int target, epoll_event* event);
+void refire(int fd);          // have the kernel tell again of what is there, in every set that knows fd
+
+// descriptor.cpp
+int made_descriptor(frame& f, int made);
+int own_close_range(unsigned first, unsigned last, int flags);
+void own_closefrom(int first);
+int own_getsockopt(int fd, int level, int name, void* value, socklen_t* n);
+int own_setsockopt(int fd, int level, int name, const void* value, socklen_t n);
+int own_ioctl(int fd, unsigned long request, void* argument);
+template <class Real>
+int own_fcntl(abi::function_id, int, int command, Real real_call) {
+  const int made = real_call();
+  if (made >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) forget(made);
+  return made;
+}
+
+// names.cpp
+int own_getaddrinfo(const char* host, const char* service, const addrinfo* hints, addrinfo** out);
+hostent* own_gethostbyname(const char* host);
+
+// memory.cpp
+bool allocation_fails(abi::function_id self, std::size_t n, const void* caller, int& error);
+
+// environment.cpp
+template <class Real>
+char* own_getenv(abi::function_id, const char*, Real real_call) { return real_call(); }
+long own_syscall(long number, long a, long b, long c, long d, long e, long f);
+
+}  // namespace chaos::hooks

@@ -1,0 +1,240 @@
+// poll and select with descriptors whose input is not due: they are left out, or kept quiet by their threshold, and the
+// wait is shortened so that it returns on time. Never a sleep for anybody else.
+#include <string.h>
+
+#include "own.hpp"
+#include "preload/runtime/connection.hpp"
+#include "preload/runtime/delay_line.hpp"
+#include "preload/runtime/wait.hpp"
+
+namespace chaos::hooks {
+namespace {
+
+constexpr std::uint64_t never = ~std::uint64_t{0};
+constexpr short input_bits = POLLIN | POLLRDNORM | POLLRDBAND | POLLPRI | POLLRDHUP;
+constexpr unsigned gated_max = 512;  // gated descriptors of one call; further ones are not gated
+
+struct gated { descriptor* d; int fd; unsigned index; short hidden; bool held; };
+
+struct gate_list {
+  unsigned count = 0;
+  gated entry[gated_max];
+};
+
+bool add_if_gated(gate_list& list, const rule_view& v, int fd, unsigned index) {
+  if (fd < 0 || surely_unmatched(fd, abi::classes::readiness)) return false;
+  descriptor* d = classify(fd, v);
+  if (!d || !(d->head.load(std::memory_order_relaxed) & abi::classes::readiness) || !gates_any(*d, v) || list.count == gated_max) return false;
+  list.entry[list.count++] = {d, fd, index, 0, false};
+  return true;
+}
+
+// Which of the wanted events must not be seen now. Sets `next` to when that changes; quietens what it can.
+short hold(gated& g, const rule_view& v, abi::function_id self, const void* caller, short wanted, std::uint64_t now, std::uint64_t& next) {
+  g.held = false;
+  if (heal_redirect(*g.d, g.fd)) reclassify(g.fd);
+  if (g.d->redirected.load(std::memory_order_relaxed)) next = next < now + slice_ns ? next : now + slice_ns;
+  const std::uint64_t out = output_held_until(*g.d, now);
+  if (out) {
+    next = out < next ? out : next;
+    g.held = true;
+    return wanted;
+  }
+  if (!(wanted & input_bits)) return 0;
+  const due q = look(*g.d, g.fd, v, self, caller);
+  if (!q.undue() && !q.blocked) return 0;
+  g.held = true;
+  next = q.next_ns < next ? q.next_ns : next;
+  return wanted & input_bits;
+}
+
+// After the kernel said that something is there: is it to be seen?
+short visible(gated& g, const rule_view& v, abi::function_id self, const void* caller, short happened) {
+  if (output_held_until(*g.d, sys::now_ns())) return 0;
+  if (!(happened & (input_bits | POLLHUP | POLLERR))) return happened;
+  const due q = look(*g.d, g.fd, v, self, caller);
+  return q.undue() || q.blocked ? happened & ~(input_bits | POLLHUP | POLLERR) : happened;
+}
+
+// One wait of the kernel's, with the quiet descriptors' thresholds up for its duration.
+template <class Wait>
+int wait_quietly(gate_list& list, bool any_held, std::uint64_t until, std::uint64_t now, Wait wait) {
+  std::uint64_t rest = until == never ? never : until > now ? until - now : 0;
+  if (any_held && rest > slice_ns) rest = slice_ns;
+  const timespec t = sys::span(rest == never ? 0 : rest);
+  if (!any_held) return wait(rest == never ? nullptr : &t);
+  for (unsigned i = 0; i < list.count; ++i)
+    if (list.entry[i].held) raise_threshold(*list.entry[i].d, list.entry[i].fd);
+  precise_timer precise;
+  const int r = wait(&t);
+  const int error = errno;
+  precise.restore();
+  for (unsigned i = 0; i < list.count; ++i)
+    if (list.entry[i].held) restore_threshold(*list.entry[i].d, list.entry[i].fd);
+  errno = error;
+  return r;
+}
+
+// A held descriptor that the kernel would report at once (its end has come, it is no TCP socket) must be left out.
+bool noisy(const gated& g, short wanted) {
+  pollfd p{g.fd, wanted, 0};
+  const timespec none{0, 0};
+  return sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) > 0;
+}
+
+std::uint64_t deadline_from(const timespec* t) {
+  if (!t) return never;
+  return sys::now_ns() + static_cast<std::uint64_t>(t->tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t->tv_nsec);
+}
+
+int gated_poll(abi::function_id self, const void* caller, pollfd* fds, nfds_t n, const timespec* timeout, const sigset_t* mask) {
+  const std::uint64_t deadline = deadline_from(timeout);
+  gate_list list;
+  for (;;) {
+    const rule_view* v = current_view();
+    list.count = 0;
+    for (nfds_t i = 0; v && i < n; ++i) add_if_gated(list, *v, fds[i].fd, static_cast<unsigned>(i));
+    const std::uint64_t now = sys::now_ns();
+    std::uint64_t next = deadline;
+    bool any_held = false;
+    for (unsigned i = 0; i < list.count; ++i) {
+      gated& g = list.entry[i];
+      pollfd& p = fds[g.index];
+      g.hidden = hold(g, *v, self, caller, p.events, now, next);
+      any_held |= g.held || g.d->redirected.load(std::memory_order_relaxed);
+    }
+    // Thresholds first, so that a quiet descriptor can stay in the set and tell of the next arrival.
+    for (unsigned i = 0; i < list.count; ++i) {
+      gated& g = list.entry[i];
+      if (!g.held) continue;
+      raise_threshold(*g.d, g.fd);
+      pollfd& p = fds[g.index];
+      if (g.hidden == p.events && g.hidden && noisy(g, p.events)) p.fd = ~p.fd;           // wholly left out
+      else if (g.hidden && g.hidden != p.events && noisy(g, g.hidden)) p.events &= ~g.hidden;
+      else g.hidden = 0;
+    }
+    const int r = wait_quietly(list, any_held, next, now, [&](const timespec* t) { return real.ppoll(fds, n, t, mask); });
+    const int error = errno;
+    int seen = r;
+    for (unsigned i = 0; i < list.count; ++i) {
+      gated& g = list.entry[i];
+      pollfd& p = fds[g.index];
+      if (p.fd < 0 && ~p.fd == g.fd) { p.fd = g.fd; p.revents = 0; }
+      else if (g.hidden && g.held) p.events |= g.hidden;
+      if (r > 0 && p.revents) {
+        const rule_view* fresh = current_view();
+        p.revents = fresh ? visible(g, *fresh, self, caller, p.revents) : p.revents;
+        if (!p.revents) --seen;
+      }
+    }
+    errno = error;
+    if (r < 0 || seen > 0) return r < 0 ? r : seen;
+    if (deadline != never && sys::now_ns() >= deadline) return 0;
+  }
+}
+
+bool any_gated(const pollfd* fds, nfds_t n) {
+  const rule_view* v = inside() ? nullptr : current_view();
+  if (!v) return false;
+  gate_list list;
+  for (nfds_t i = 0; i < n; ++i)
+    if (add_if_gated(list, *v, fds[i].fd, 0)) return true;
+  return false;
+}
+
+bool gates_exist(const fd_set* set, int n, const rule_view& v) {
+  gate_list list;
+  for (int fd = 0; set && fd < n; ++fd)
+    if (FD_ISSET(fd, set) && add_if_gated(list, v, fd, 0)) return true;
+  return false;
+}
+
+int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, fd_set* out, fd_set* except, const timespec* timeout, const sigset_t* mask) {
+  const std::uint64_t deadline = deadline_from(timeout);
+  gate_list list;
+  fd_set none;
+  FD_ZERO(&none);
+  for (;;) {
+    const rule_view* v = current_view();
+    fd_set asked_in = in ? *in : none, asked_out = out ? *out : none, asked_except = except ? *except : none;
+    list.count = 0;
+    for (int fd = 0; v && fd < n; ++fd)
+      if (FD_ISSET(fd, &asked_in) || FD_ISSET(fd, &asked_out)) add_if_gated(list, *v, fd, 0);
+    const std::uint64_t now = sys::now_ns();
+    std::uint64_t next = deadline;
+    bool any_held = false;
+    for (unsigned i = 0; i < list.count; ++i) {
+      gated& g = list.entry[i];
+      const short wanted = static_cast<short>((FD_ISSET(g.fd, &asked_in) ? POLLIN : 0) | (FD_ISSET(g.fd, &asked_out) ? POLLOUT : 0));
+      g.hidden = hold(g, *v, self, caller, wanted, now, next);
+      any_held |= g.held || g.d->redirected.load(std::memory_order_relaxed);
+      if (g.held) raise_threshold(*g.d, g.fd);
+      if (g.held && noisy(g, g.hidden)) {
+        if (g.hidden & POLLIN) FD_CLR(g.fd, &asked_in);
+        if (g.hidden & POLLOUT) FD_CLR(g.fd, &asked_out);
+      }
+    }
+    const int r = wait_quietly(list, any_held, next, now, [&](const timespec* t) {
+      return real.pselect(n, in ? &asked_in : nullptr, out ? &asked_out : nullptr, except ? &asked_except : nullptr, t, mask);
+    });
+    if (r < 0) return r;
+    int seen = r;
+    for (unsigned i = 0; r > 0 && i < list.count; ++i) {
+      gated& g = list.entry[i];
+      const bool was_in = FD_ISSET(g.fd, &asked_in), was_out = FD_ISSET(g.fd, &asked_out);
+      if (!was_in && !was_out) continue;
+      const rule_view* fresh = current_view();
+      const short happened = static_cast<short>((was_in ? POLLIN : 0) | (was_out ? POLLOUT : 0));
+      const short shown = fresh ? visible(g, *fresh, self, caller, happened) : happened;
+      if (was_in && !(shown & POLLIN)) { FD_CLR(g.fd, &asked_in); --seen; }
+      if (was_out && !(shown & POLLOUT)) { FD_CLR(g.fd, &asked_out); --seen; }
+    }
+    const bool over = deadline != never && sys::now_ns() >= deadline;
+    if (seen <= 0 && !over) continue;
+    if (in) *in = seen > 0 ? asked_in : none;
+    if (out) *out = seen > 0 ? asked_out : none;
+    if (except) *except = seen > 0 ? asked_except : none;
+    return seen > 0 ? seen : 0;
+  }
+}
+
+bool select_concerns_us(int n, const fd_set* in, const fd_set* out) {
+  const rule_view* v = inside() || n > FD_SETSIZE ? nullptr : current_view();
+  return v && (gates_exist(in, n, *v) || gates_exist(out, n, *v));
+}
+
+}  // namespace
+
+int own_poll(abi::function_id self, pollfd* fds, nfds_t n, int timeout) {
+  const int before = errno;
+  if (!any_gated(fds, n)) { errno = before; return real.poll(fds, n, timeout); }
+  const timespec t = sys::span(timeout > 0 ? static_cast<std::uint64_t>(timeout) * 1'000'000 : 0);
+  return gated_poll(self, __builtin_return_address(0), fds, n, timeout < 0 ? nullptr : &t, nullptr);
+}
+
+int own_ppoll(abi::function_id self, pollfd* fds, nfds_t n, const timespec* timeout, const sigset_t* mask) {
+  if (!any_gated(fds, n)) return real.ppoll(fds, n, timeout, mask);
+  return gated_poll(self, __builtin_return_address(0), fds, n, timeout, mask);
+}
+
+int own_select(abi::function_id self, int n, fd_set* in, fd_set* out, fd_set* except, timeval* timeout) {
+  if (!select_concerns_us(n, in, out)) return real.select(n, in, out, except, timeout);
+  const std::uint64_t start = sys::now_ns();
+  timespec t{};
+  if (timeout) t = {timeout->tv_sec, timeout->tv_usec * 1000};
+  const int r = gated_select(self, __builtin_return_address(0), n, in, out, except, timeout ? &t : nullptr, nullptr);
+  if (timeout && r >= 0) {  // Linux tells how much was left
+    const std::uint64_t asked = static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
+    const std::uint64_t used = sys::now_ns() - start;
+    const timespec left = sys::span(asked > used ? asked - used : 0);
+    *timeout = {left.tv_sec, left.tv_nsec / 1000};
+  }
+  return r;
+}
+
+int own_pselect(abi::function_id self, int n, fd_set* in, fd_set* out, fd_set* except, const timespec* timeout, const sigset_t* mask) {
+  if (!select_concerns_us(n, in, out)) return real.pselect(n, in, out, except, timeout, mask);
+  return gated_select(self, __builtin_return_address(0), n, in, out, except, timeout, mask);
+}
+
+}  // namespace chaos::hooks

@@ -1,0 +1,129 @@
+// Expands functions.def into the hooks themselves. This is the only file that defines libc's names.
+//
+// Idle, a hook is: load the page pointer, test this function's classes, jump to libc. Everything else is out of line.
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <malloc.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+
+#include <type_traits>
+
+#include "own.hpp"
+
+#pragma GCC diagnostic ignored "-Wignored-attributes"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+namespace chaos::hooks {
+namespace {
+
+// Look-ups are always noted (see ARCHITECTURE: rules by name arrive after them), so dns hooks never take the idle way.
+constexpr bool always_awake(abi::class_set c) { return c & abi::classes::dns; }
+
+// Calls that move data over the one descriptor that is their first argument: when no rule can match it they go straight
+// to libc. Not those that make, end or join descriptors, which must be told of in any case.
+constexpr bool has_short_way(abi::function_id f) {
+  using enum abi::function_id;
+  if (f == sendfile || f == sendfile64 || f == splice || f == copy_file_range) return false;
+  const abi::class_set c = abi::function_table[static_cast<unsigned>(f)].classes;
+  return (c & (abi::classes::data | abi::classes::file_io | abi::classes::sync)) && !(c & (abi::classes::descriptor | abi::classes::close));
+}
+template <class First, class... Rest>
+[[gnu::always_inline]] inline bool short_way(abi::class_set mine, First first, Rest...) {
+  if constexpr (__is_same(First, int)) return surely_unmatched(first, mine);
+  return false;
+}
+
+template <class Ret, class Real>
+Ret allocate(abi::function_id self, std::size_t n, const void* caller, Real real_call) {
+  int error = 0;
+  if (allocation_fails(self, n, caller, error)) {
+    if constexpr (__is_same(Ret, int)) return error;
+    else { errno = error; return nullptr; }
+  }
+  return real_call();
+}
+
+// --- what stands in the `slow` column
+#define FACTS(...) [&]() -> call { return call{__VA_ARGS__}; }
+#define GENERIC(...) (run<failing, ret>(self, klass, FACTS(__VA_ARGS__), caller, real_call))
+#define CLOSES(...) GENERIC(__VA_ARGS__)
+#define CHANGES(...) changed(call{__VA_ARGS__}.fd, GENERIC(__VA_ARGS__))
+#define OPENS(...) made(run<failing, ret>(self, klass, FACTS(__VA_ARGS__), caller, real_call))
+#define OPENS_STREAM(...) made_stream(run<failing, ret>(self, klass, FACTS(__VA_ARGS__), caller, real_call))
+#define MAKES(...) made(run<failing, ret>(self, klass, FACTS(__VA_ARGS__), caller, real_call))
+#define MAKES_PAIR(pair) made_pair(pair, run<failing, ret>(self, klass, FACTS(), caller, real_call))
+#define STDIO(...) (run<failing, ret>(self, klass, FACTS(__VA_ARGS__), caller, real_call))
+#define ALLOC(bytes) allocate<ret>(self, bytes, caller, real_call)
+
+int made(int fd) {
+  if (fd >= 0) forget(fd);
+  return fd;
+}
+int made_pair(const int* pair, int result) {
+  if (result == 0) { forget(pair[0]); forget(pair[1]); }
+  return result;
+}
+FILE* made_stream(FILE* stream) {
+  if (stream) forget(fileno(stream));
+  return stream;
+}
+int changed(int fd, int result) {
+  reclassify(fd);
+  return result;
+}
+
+#define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, errnos, slow)       \
+  [[gnu::noinline]] returns slow_##symbol parameters {                               \
+    using ret [[maybe_unused]] = returns;                                                       \
+    [[maybe_unused]] constexpr auto failing = abi::fails::fails_by;                             \
+    [[maybe_unused]] constexpr auto self = abi::function_id::symbol;                            \
+    [[maybe_unused]] constexpr abi::class_set klass = abi::function_table[static_cast<unsigned>(self)].classes;\
+    [[maybe_unused]] const void* caller = __builtin_return_address(0);                          \
+    [[maybe_unused]] const auto real_call = [&]() -> returns { return real.symbol arguments; }; \
+    return slow;                                                                                \
+  }
+#define HOOK HOOK_ABI
+#include "chaos/abi/functions.def"
+#undef HOOK
+#undef HOOK_ABI
+
+// Armed: no rule can match this descriptor → straight to libc. A function of its own, so that the hook stays as short
+// as it is; reached and left by jumps.
+#define CHAOS_SPREAD(...) __VA_ARGS__
+#define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                        \
+  [[gnu::noinline]] returns armed_##symbol parameters {                                                              \
+    constexpr auto self = abi::function_id::symbol;                                                                  \
+    if constexpr (has_short_way(self))                                                                               \
+      if (short_way(abi::function_table[static_cast<unsigned>(self)].classes, CHAOS_SPREAD arguments)) return real.symbol arguments; \
+    return slow_##symbol arguments;                                                                                  \
+  }
+#define HOOK HOOK_ABI
+#include "chaos/abi/functions.def"
+#undef HOOK
+#undef HOOK_ABI
+
+}  // namespace
+}  // namespace chaos::hooks
+
+#define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                      \
+  extern "C" [[gnu::visibility("default")]] returns chaos_##symbol parameters __asm__(#symbol);                      \
+  extern "C" returns chaos_##symbol parameters {                                                                      \
+    constexpr chaos::abi::class_set mine = chaos::abi::function_table[static_cast<unsigned>(chaos::abi::function_id::symbol)].classes; \
+    if (!chaos::hooks::always_awake(mine) &&                                                                          \
+        __builtin_expect(!(chaos::page->armed_classes.load(std::memory_order_relaxed) & mine), 1))                   \
+      return chaos::real.symbol arguments;                                                                            \
+    return chaos::hooks::armed_##symbol arguments;                                                                    \
+  }
+#define HOOK(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                          \
+  static_assert(std::is_convertible_v<decltype(&::symbol), returns(*) parameters>, #symbol ": not libc's signature"); \
+  HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments)
+#include "chaos/abi/functions.def"
+#undef HOOK
+#undef HOOK_ABI

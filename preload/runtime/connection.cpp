@@ -1,0 +1,88 @@
+#include "connection.hpp"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/un.h>
+
+namespace chaos {
+namespace {
+
+long disconnect(int fd) {
+  sockaddr none{};
+  none.sa_family = AF_UNSPEC;
+  return sys::call(SYS_connect, fd, &none, sizeof none);
+}
+
+}  // namespace
+
+void break_connection(descriptor& d, int fd) {
+  if (d.kind == descriptor_kind::tcp) {
+    disconnect(fd);  // tcp_disconnect sends a RST for a live connection and leaves ECONNRESET pending
+    int taken = 0;
+    socklen_t n = sizeof taken;
+    sys::get_option(fd, SOL_SOCKET, SO_ERROR, &taken, &n);  // this call reports it; the next one finds the end
+  } else {
+    sys::call(SYS_shutdown, fd, SHUT_RDWR);
+  }
+  d.broken.store(true, std::memory_order_relaxed);
+}
+
+long redirect(descriptor& d, int fd, bool blackhole, std::uint32_t rule_id) {
+  const abi::sink_ports& sinks = page->sinks;
+  sockaddr_storage to{};
+  socklen_t n;
+  if (d.asked.ss_family == AF_INET) {
+    const std::uint16_t port = blackhole ? sinks.blackhole_v4 : sinks.refuse_v4;
+    if (!port) return -ENOTSUP;
+    auto* in = reinterpret_cast<sockaddr_in*>(&to);
+    in->sin_family = AF_INET;
+    in->sin_port = __builtin_bswap16(port);
+    in->sin_addr.s_addr = __builtin_bswap32(INADDR_LOOPBACK);
+    n = sizeof *in;
+  } else if (d.asked.ss_family == AF_INET6) {
+    auto* in = reinterpret_cast<sockaddr_in6*>(&to);
+    in->sin6_family = AF_INET6;
+    std::uint16_t port = blackhole ? sinks.blackhole_v6 : sinks.refuse_v6;
+    static constexpr std::uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    if (memcmp(d.remote, mapped, 12) == 0 || !port) {
+      port = blackhole ? sinks.blackhole_v4 : sinks.refuse_v4;
+      memcpy(&in->sin6_addr, mapped, 12);
+      const std::uint8_t loopback[4] = {127, 0, 0, 1};
+      memcpy(reinterpret_cast<std::uint8_t*>(&in->sin6_addr) + 12, loopback, 4);
+    } else {
+      in->sin6_addr.s6_addr[15] = 1;
+    }
+    if (!port) return -ENOTSUP;
+    in->sin6_port = __builtin_bswap16(port);
+    n = sizeof *in;
+  } else {
+    return -ENOTSUP;
+  }
+  const long result = sys::call(SYS_connect, fd, &to, n);
+  if (result == -EINVAL || result == -ENETUNREACH || result == -EAFNOSUPPORT || result == -EADDRNOTAVAIL) {
+    disconnect(fd);  // bound to an address from which loopback can not be reached
+    return -ENOTSUP;
+  }
+  d.redirect_rule = rule_id;
+  d.redirected.store(true, std::memory_order_release);
+  return result;
+}
+
+bool heal_redirect(descriptor& d, int fd) {
+  if (!d.redirected.load(std::memory_order_acquire) || rule_in_force(d.redirect_rule, sys::now_ns())) return false;
+  bool expected = true;
+  if (!d.redirected.compare_exchange_strong(expected, false, std::memory_order_acq_rel)) return false;
+  // Already refused: the program sees that, as it happened. Only a connect that still hangs is sent on its way.
+  pollfd p{fd, POLLOUT, 0};
+  const timespec none{0, 0};
+  if (sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) > 0) return false;
+  disconnect(fd);
+  int taken = 0;
+  socklen_t n = sizeof taken;
+  sys::get_option(fd, SOL_SOCKET, SO_ERROR, &taken, &n);
+  sys::call(SYS_connect, fd, &d.asked, d.asked_length);
+  return true;
+}
+
+}  // namespace chaos

@@ -1,0 +1,107 @@
+#include "decide.hpp"
+
+#include <dlfcn.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "modules.hpp"
+#include "states.hpp"
+
+namespace chaos {
+namespace {
+
+struct runtime_host {
+  descriptor* d;
+  const rule_view& v;
+  const void* caller;
+  std::uint64_t now;
+
+  bool on_connection() const { return d && (d->role & (abi::classes::data | abi::classes::connect)); }
+
+  bool thread_is(const abi::rule& r) const {
+    char name[16] = {};
+    sys::call(SYS_prctl, PR_GET_NAME, name, 0, 0, 0);
+    return core::glob_match(core::pool_text(*v.bank, r.thread_glob), name);
+  }
+  bool caller_is(const abi::rule& r) const { return module_matches(caller, core::pool_text(*v.bank, r.caller_glob)); }
+
+  void matched(const abi::rule& r) const { count_match(r, now); }
+
+  core::rule_state& state(const abi::rule& r, abi::scope s) {
+    switch (s) {
+      case abi::scope::connection: if (d) return state_in(d->states, r.id); break;
+      case abi::scope::thread: {
+        auto& head = reinterpret_cast<std::atomic<std::uint32_t>&>(this_thread.states);
+        return state_in(head, r.id);
+      }
+      default: break;
+    }
+    return state_in(process_states, r.id);
+  }
+
+  std::uint64_t passed(abi::scope s, core::rule_state& state, std::uint64_t bytes) const {
+    if (s != abi::scope::connection || !d) return state.bytes.fetch_add(bytes, std::memory_order_relaxed);
+    const std::uint64_t total = d->in_bytes.load(std::memory_order_relaxed) + d->out_bytes.load(std::memory_order_relaxed) + 1;
+    std::uint64_t began = 0;
+    if (state.bytes.compare_exchange_strong(began, total, std::memory_order_relaxed)) began = total;
+    return total - began;
+  }
+
+  core::random_key key(const abi::rule& r, abi::scope s) const {
+    core::random_key k = core::random_key{r.seed}.with(r.key).with(self.key.value);
+    if (s == abi::scope::connection && d) return k.with(d->key.value);
+    if (s == abi::scope::thread) return k.with(thread_ordinal());
+    if (s == abi::scope::session) return core::random_key{r.seed}.with(r.key);
+    return k;
+  }
+};
+
+}  // namespace
+
+void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], descriptor* d, int fd, const rule_view& v,
+            const void* caller, decision& out) {
+  (void)fd;
+  out.facts = facts;
+  out.judged.count = out.judged.matched = 0;
+  out.verdict = {};
+  if (!lease_holds(facts.now_ns)) {
+    // Nothing was renewed: the daemon is gone. Counted once for each generation, when a rule would have been asked.
+    static constinit std::atomic<std::uint32_t> told{0};
+    const std::uint32_t generation = v.generation.load(std::memory_order_relaxed);
+    if (told.exchange(generation, std::memory_order_relaxed) != generation && report) {
+      report->session.lease_lapses.fetch_add(1, std::memory_order_relaxed);
+      publish_plain(abi::event_kind::lapse, "lease", 5);
+    }
+    return;
+  }
+  std::uint64_t in_force[4];
+  bool any = false;
+  for (unsigned w = 0; w < 4; ++w) any |= (in_force[w] = mask[w] & v.mask[w]) != 0;
+  if (!any) return;
+  runtime_host host{d, v, caller, facts.now_ns};
+  core::judge(*v.bank, in_force, facts, host, out.judged);
+  if (!out.judged.count) return;
+  const effects::situation s{facts.function, facts.acts_as, d && (d->role & abi::classes::streams) != 0, facts.size, 0};
+  out.verdict = effects::compose(out.judged, s, facts.now_ns);
+  if (!bank_unchanged(v)) {  // the bank is being rewritten: what was read may be torn
+    out.judged.count = 0;
+    out.verdict = {};
+  }
+}
+
+void report_fired(const decision& made, const char* text, std::uint32_t connection, std::uint64_t bytes, const void* caller, std::uint8_t flags) {
+  for (unsigned i = 0; i < made.judged.count; ++i) {
+    const core::fired_rule& f = made.judged.fired[i];
+    report_injection(f, {made.facts.function, made.facts.now_ns, bytes, connection, text, caller, flags});
+    if (f.delay_ns && !f.rule->dry_run) add_delay(*f.rule, f.delay_ns);
+  }
+}
+
+void report_fired(const decision& made, descriptor& d, int fd, std::uint64_t bytes, const void* caller, std::uint8_t flags) {
+  if (!made.judged.count) return;
+  char text[sizeof abi::event::text];
+  describe(d, fd, text, sizeof text);
+  report_fired(made, text, d.ordinal, bytes, caller, flags);
+}
+
+}  // namespace chaos

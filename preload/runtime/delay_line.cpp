@@ -1,0 +1,315 @@
+#include "delay_line.hpp"
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+#include "decide.hpp"
+#include "preload/effects/compose.hpp"
+
+namespace chaos {
+namespace {
+
+constexpr std::uint32_t lines_max = 16 * 1024;
+constinit std::atomic<delay_line*> pool{nullptr};
+constinit std::atomic<std::uint32_t> cursor{0};
+
+delay_line* take_line() {
+  delay_line* base = pool.load(std::memory_order_acquire);
+  if (!base) {
+    auto* fresh = static_cast<delay_line*>(sys::pages(sizeof(delay_line) * lines_max));
+    if (!fresh) return nullptr;
+    if (!pool.compare_exchange_strong(base, fresh, std::memory_order_acq_rel)) sys::unmap(fresh, sizeof(delay_line) * lines_max);
+    else base = fresh;
+  }
+  // From the front, so that few lines touch few pages.
+  const std::uint32_t hint = cursor.load(std::memory_order_relaxed);
+  for (std::uint32_t k = 0; k < lines_max; ++k) {
+    delay_line& l = base[(hint + k) % lines_max];
+    std::uint32_t free = 0;
+    if (!l.in_use.compare_exchange_strong(free, 1, std::memory_order_acq_rel)) continue;
+    cursor.store((hint + k + 1) % lines_max, std::memory_order_relaxed);
+    l.consumed = l.seen = l.latest_due_ns = l.end_due_ns = l.last_arrival_ns = 0;
+    l.first = l.count = l.step = l.rule = l.blackhole_rule = 0;
+    l.end_seen = l.head_judged = l.head_lost = false;
+    l.threshold = l.own_threshold = 0;
+    return &l;
+  }
+  return nullptr;
+}
+
+// What the kernel holds: bytes, and whether an end, error or hang-up stands behind them.
+struct queue { std::uint64_t bytes; bool end; };
+queue queued(const descriptor& d, int fd) {
+  int n = 0;
+  const unsigned long request = d.kind == descriptor_kind::tcp ? SIOCINQ : FIONREAD;
+  if (sys::control(fd, request, &n) != 0 || n < 0) n = 0;
+  pollfd p{fd, POLLIN | POLLRDHUP, 0};
+  const timespec none{0, 0};
+  const long ready = sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8);
+  const bool hup = ready > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
+  // A readable stream without bytes is at its end; so is one that hung up.
+  const bool empty_but_readable = ready > 0 && (p.revents & POLLIN) && n == 0 && d.kind != descriptor_kind::udp;
+  return {static_cast<std::uint64_t>(n), hup || empty_but_readable};
+}
+
+// Delay for what just arrived, by the rules in force; reports each injection.
+std::uint64_t judge_arrival(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function,
+                            const void* caller, std::uint64_t bytes, std::uint64_t now_ns) {
+  const abi::class_set side = (d.role & abi::classes::datagrams) ? abi::classes::datagram_in : abi::classes::stream_in;
+  decision made;
+  decide({.function = function, .acts_as = side, .kinds = core::arrival_effects, .bytes = bytes, .now_ns = now_ns}, d.mask, &d, fd, v,
+         caller, made);
+  const std::uint64_t delay = made.verdict.delay_ns;
+  for (unsigned i = 0; i < made.judged.count; ++i) {
+    if (made.judged.fired[i].delay_ns) line.rule = made.judged.fired[i].rule->id;
+  }
+  report_fired(made, d, fd, bytes, caller, abi::event_flags::gated);
+  return delay;
+}
+
+void push(delay_line& line, std::uint64_t upto, std::uint64_t due_ns) {
+  if (due_ns < line.latest_due_ns) due_ns = line.latest_due_ns;  // never out of order
+  line.latest_due_ns = due_ns;
+  if (line.count == delay_line::stamps_max) {  // full: the newest two become one, due when the later is
+    line.stamps[(line.first + line.count - 1) % delay_line::stamps_max] = {upto, due_ns};
+    return;
+  }
+  line.stamps[(line.first + line.count++) % delay_line::stamps_max] = {upto, due_ns};
+}
+
+}  // namespace
+
+void release_line(delay_line* line) { line->in_use.store(0, std::memory_order_release); }
+
+void black_hole(descriptor& d, std::uint32_t rule) {
+  delay_line* line = d.line.load(std::memory_order_acquire);
+  if (!line) {
+    if (!(line = take_line())) return;
+    d.line.store(line, std::memory_order_release);
+  }
+  line->blackhole_rule = rule;
+}
+
+std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns) {
+  if (const delay_line* l = d.line.load(std::memory_order_acquire); l && l->blackhole_rule && rule_in_force(l->blackhole_rule, now_ns))
+    return ~std::uint64_t{0};
+  const std::uint64_t due = d.connect_due_ns.load(std::memory_order_relaxed);
+  if (!due) return 0;
+  if (due > now_ns && lease_holds(now_ns)) return due;
+  d.connect_due_ns.store(0, std::memory_order_relaxed);
+  return 0;
+}
+
+bool gates_any(const descriptor& d, const rule_view& v) {
+  return d.connect_due_ns.load(std::memory_order_relaxed) || d.redirected.load(std::memory_order_relaxed) || gates(d, v);
+}
+
+bool gates(const descriptor& d, const rule_view& v) {
+  if (d.listening || !(d.role & (abi::classes::stream_in | abi::classes::datagram_in))) return false;
+  if (const delay_line* l = d.line.load(std::memory_order_relaxed); l && (l->count || l->end_seen || l->blackhole_rule)) return true;
+  if (d.charge_ns.load(std::memory_order_relaxed)) return true;
+  if (!v.any_arrival) return false;
+  const unsigned n = v.bank->count < abi::rule_max ? v.bank->count : abi::rule_max;
+  for (unsigned i = 0; i < n; ++i)
+    if ((d.mask[i / 64] >> (i % 64) & 1) && (core::of(v.bank->rules[i].kind) & core::arrival_effects) &&
+        (v.bank->rules[i].classes & (abi::classes::stream_in | abi::classes::datagram_in)))
+      return true;
+  return d.per_call && v.any_arrival;
+}
+
+namespace {
+
+// When the datagram at the head arrived. UDP: the kernel's own receive time (asked of a peek that takes nothing), so
+// that waiting behind others does not add up; elsewhere the moment that it is first seen.
+std::uint64_t datagram_arrival(const descriptor& d, int fd, std::uint64_t now, sockaddr_storage& from, socklen_t& from_length) {
+  char nothing;
+  iovec none{&nothing, 0};
+  msghdr peek{};
+  peek.msg_name = &from;
+  peek.msg_namelen = sizeof from;
+  peek.msg_iov = &none;
+  peek.msg_iovlen = 1;
+  from_length = 0;
+  if (sys::call(SYS_recvmsg, fd, &peek, MSG_PEEK | MSG_DONTWAIT) < 0) return now;
+  from_length = peek.msg_namelen;
+  timespec stamp{}, wall{};
+  if (d.kind != descriptor_kind::udp || sys::control(fd, SIOCGSTAMPNS, &stamp) != 0) return now;
+  sys::call(SYS_clock_gettime, CLOCK_REALTIME, &wall);
+  const std::int64_t age = (wall.tv_sec - stamp.tv_sec) * 1'000'000'000 + (wall.tv_nsec - stamp.tv_nsec);
+  return age > 0 && age < 10'000'000'000 ? now - static_cast<std::uint64_t>(age) : now;
+}
+
+// Rules for a datagram whose peer is known only now.
+void mask_for_peer(const rule_view& v, const descriptor& d, const sockaddr_storage& from, socklen_t n, std::uint64_t (&mask)[4]) {
+  core::endpoint e;
+  e.over = abi::transport::datagram;
+  e.has_remote = parse_address(reinterpret_cast<const sockaddr*>(&from), n, e.remote, e.remote_port);
+  e.listen_port = d.local_port;
+  match_endpoint(v, e, mask);
+}
+
+due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller) {
+  due out;
+  out.gated = true;
+  for (unsigned lost = 0; lost < 1024; ++lost) {
+    const std::uint64_t now = sys::now_ns();
+    pollfd p{fd, POLLIN, 0};
+    const timespec none{0, 0};
+    if (sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) <= 0) { line.head_judged = false; return out; }
+    if (p.revents & (POLLERR | POLLHUP)) { out.end = true; out.bytes = ~std::uint64_t{0}; return out; }
+    if (!line.head_judged) {
+      sockaddr_storage from{};
+      socklen_t from_length = 0;
+      const std::uint64_t arrived = datagram_arrival(d, fd, now, from, from_length);
+      int bytes = 0;
+      sys::control(fd, FIONREAD, &bytes);
+      std::uint64_t mask[4];
+      if (d.per_call) mask_for_peer(v, d, from, from_length, mask);
+      else for (unsigned i = 0; i < 4; ++i) mask[i] = d.mask[i];
+      decision made;
+      decide({.function = function, .acts_as = abi::classes::datagram_in, .kinds = core::arrival_effects,
+              .bytes = static_cast<std::uint64_t>(bytes), .now_ns = now}, mask, &d, fd, v, caller, made);
+      line.head_judged = true;
+      line.head_lost = made.verdict.drop;
+      std::uint64_t due_ns = arrived + made.verdict.delay_ns + d.charge_ns.exchange(0, std::memory_order_relaxed);
+      if (due_ns < line.latest_due_ns) due_ns = line.latest_due_ns;
+      line.latest_due_ns = due_ns;
+      line.rule = made.judged.count ? made.judged.fired[0].rule->id : 0;
+      if (made.judged.count) {
+        char text[sizeof abi::event::text];
+        std::uint8_t address[16];
+        std::uint16_t port = 0;
+        if (d.per_call && parse_address(reinterpret_cast<sockaddr*>(&from), from_length, address, port)) describe_address(address, port, text, sizeof text);
+        else describe(d, fd, text, sizeof text);
+        report_fired(made, text, d.ordinal, static_cast<std::uint64_t>(bytes), caller, abi::event_flags::gated);
+        count_bytes(made.judged, static_cast<std::uint64_t>(bytes));
+      }
+    }
+    if (line.head_lost) {
+      char nothing;
+      sys::call(SYS_recvfrom, fd, &nothing, 0, MSG_DONTWAIT, nullptr, nullptr);
+      line.head_judged = line.head_lost = false;
+      continue;
+    }
+    if (line.rule && line.latest_due_ns > now && !rule_in_force(line.rule, now)) line.latest_due_ns = 0;
+    if (line.latest_due_ns <= now) out.bytes = ~std::uint64_t{0};
+    else out.next_ns = line.latest_due_ns;
+    return out;
+  }
+  return out;
+}
+
+}  // namespace
+
+due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, const void* caller) {
+  due out;
+  if (!gates(d, v)) return out;
+  if (!lock(d)) return out;
+  delay_line* line = d.line.load(std::memory_order_relaxed);
+  if (!line && !(line = take_line())) { unlock(d); return out; }
+  d.line.store(line, std::memory_order_release);
+  const std::uint64_t now = sys::now_ns();
+  if (line->blackhole_rule) {
+    if (rule_in_force(line->blackhole_rule, now)) {
+      out.gated = out.blocked = true;
+      out.next_ns = now + 3'600'000'000'000;
+      unlock(d);
+      return out;
+    }
+    line->blackhole_rule = 0;
+  }
+  if (d.role & abi::classes::datagrams) {
+    out = look_at_datagrams(d, fd, *line, v, function, caller);
+    unlock(d);
+    return out;
+  }
+  const queue q = queued(d, fd);
+  std::uint64_t total = line->consumed + q.bytes;
+  if (total < line->seen) {  // bytes left by a road that we do not see (splice, another process): the line moves on
+    line->consumed += line->seen - total;
+    total = line->seen;
+  }
+  out.gated = true;
+  if (total > line->seen) {
+    const std::uint64_t charge = d.charge_ns.exchange(0, std::memory_order_relaxed);
+    const std::uint64_t delay = judge_arrival(d, fd, *line, v, function, caller, total - line->seen, now) + charge;
+    const std::uint64_t since = line->last_arrival_ns ? now - line->last_arrival_ns : ~std::uint64_t{0};
+    line->last_arrival_ns = now;
+    // Rare arrivals are each told of; a flood in growing steps, so that wake-ups stay bounded.
+    if (since < 200'000) line->step = line->step < 64 * 1024 ? (line->step ? line->step * 2 : 512) : line->step;
+    else if (since > 1'000'000) line->step = 0;
+    push(*line, total, now + delay);
+    line->seen = total;
+  }
+  if (q.end && !line->end_seen) {
+    line->end_seen = true;
+    // The end travels behind the last byte; without bytes it is an arrival of its own.
+    line->end_due_ns = line->count ? line->latest_due_ns : now + judge_arrival(d, fd, *line, v, function, caller, 0, now);
+  }
+  if (!q.end) line->end_seen = false;
+  // A delay whose rule is gone holds nothing any more, and neither does a lapsed lease.
+  if (line->rule && (line->count || line->end_seen) && !rule_in_force(line->rule, now)) {
+    for (unsigned i = 0; i < line->count; ++i) line->stamps[(line->first + i) % delay_line::stamps_max].due_ns = 0;
+    line->latest_due_ns = 0;
+    line->end_due_ns = 0;
+  }
+  while (line->count && line->stamps[line->first].upto <= line->consumed) {
+    line->first = (line->first + 1) % delay_line::stamps_max;
+    --line->count;
+  }
+  for (unsigned i = 0; i < line->count; ++i) {
+    const delay_line::stamp& s = line->stamps[(line->first + i) % delay_line::stamps_max];
+    if (s.due_ns <= now) { out.bytes = s.upto - line->consumed; continue; }
+    out.next_ns = s.due_ns;
+    break;
+  }
+  if (line->end_seen && out.next_ns == 0) {
+    if (line->end_due_ns <= now) out.end = true;
+    else out.next_ns = line->end_due_ns;
+  }
+  unlock(d);
+  return out;
+}
+
+void consumed(descriptor& d, std::uint64_t bytes) {
+  d.in_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  delay_line* line = d.line.load(std::memory_order_acquire);
+  if (!line || !lock(d)) return;
+  line->head_judged = false;
+  line->consumed += bytes;
+  if (line->seen < line->consumed) line->seen = line->consumed;
+  unlock(d);
+}
+
+void raise_threshold(descriptor& d, int fd) {
+  delay_line* line = d.line.load(std::memory_order_acquire);
+  if (!line || d.kind != descriptor_kind::tcp || !lock(d)) return;
+  int n = 0, buffer = 0;
+  socklen_t length = sizeof buffer;
+  sys::control(fd, SIOCINQ, &n);
+  sys::get_option(fd, SOL_SOCKET, SO_RCVBUF, &buffer, &length);
+  if (!line->threshold) {
+    int present = 1;
+    length = sizeof present;
+    sys::get_option(fd, SOL_SOCKET, SO_RCVLOWAT, &present, &length);
+    line->own_threshold = present;
+  }
+  // Never above half of the buffer: the kernel clamps there, and a larger value would grow the buffer for good.
+  int want = n + 1 + static_cast<int>(line->step);
+  if (buffer > 0 && want > buffer / 2) want = buffer / 2;
+  if (want > n) {
+    line->threshold = want;
+    sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, want);
+  }
+  unlock(d);
+}
+
+void restore_threshold(descriptor& d, int fd) {
+  delay_line* line = d.line.load(std::memory_order_acquire);
+  if (!line || !line->threshold || !lock(d)) return;
+  if (line->threshold) sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, line->own_threshold > 0 ? line->own_threshold : 1);
+  line->threshold = 0;
+  unlock(d);
+}
+
+}  // namespace chaos

@@ -1,0 +1,65 @@
+// The delay line of one connection: the kernel's receive buffer holds the bytes, this holds when each of them is due.
+//
+// Arrivals are recorded as (cumulative bytes, due time), so that latency is per byte and never a bandwidth limit. How
+// much has arrived is what was consumed plus what the kernel says is queued (SIOCINQ). While a waiter holds, the receive
+// threshold (SO_RCVLOWAT) lies above what has arrived: the kernel is quiet, and tells of the next arrival.
+#pragma once
+#include <atomic>
+#include <cstdint>
+
+#include "descriptors.hpp"
+
+namespace chaos {
+
+struct delay_line {
+  static constexpr unsigned stamps_max = 128;
+  struct stamp { std::uint64_t upto; std::uint64_t due_ns; };
+  std::atomic<std::uint32_t> in_use;
+  std::uint64_t consumed;             // bytes read since the line began
+  std::uint64_t seen;                 // consumed + queued, at the latest look
+  std::uint64_t latest_due_ns;        // order is kept: nothing is due before what came before it
+  unsigned first, count;              // ring of stamps
+  stamp stamps[stamps_max];
+  bool end_seen;                      // FIN, error or hang-up was seen
+  std::uint64_t end_due_ns;
+  std::uint64_t last_arrival_ns;
+  std::uint32_t step;                 // threshold lies this far above what has arrived
+  std::uint32_t rule;                 // whose delay it is (the latest one)
+  std::uint32_t blackhole_rule;       // nothing moves while this rule is in force
+  bool head_judged, head_lost;        // datagrams: the one at the head was looked at
+  int threshold;                      // SO_RCVLOWAT as we set it; 0: as the program has it
+  int own_threshold;                  // what the program set itself; 0: never
+};
+
+void release_line(delay_line* line);
+
+struct due {
+  std::uint64_t bytes = 0;        // may be read now
+  std::uint64_t next_ns = 0;      // when more is due; 0: nothing is held back
+  bool end = false;               // end of stream or error may be seen now
+  bool gated = false;             // a delay is in force on this connection
+  bool blocked = false;           // black-holed: nothing is due until the rule is gone
+  bool undue() const { return gated && bytes == 0 && !end && next_ns != 0; }
+};
+
+// Looks at what has arrived, stamps what is new (judging its delay), and says what is due. `function` is what the
+// injection is reported under. Takes the entry's lock for the moment.
+due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, const void* caller);
+
+// Bytes were taken out of the kernel's queue.
+void consumed(descriptor& d, std::uint64_t bytes);
+
+// Threshold above what has arrived / back to the program's own (the kernel then tells of what is there).
+void raise_threshold(descriptor& d, int fd);
+void restore_threshold(descriptor& d, int fd);
+
+// Nothing may be sent, and no connect be seen finished, before this time; 0: no hold. ~0: until the rule is gone.
+std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns);
+void black_hole(descriptor& d, std::uint32_t rule);  // from now on, while the rule is in force
+
+// True while the readiness of data on this descriptor can be delayed by some rule in force, or bytes are still held.
+bool gates(const descriptor& d, const rule_view& v);
+// The same, for connects that are not to be seen finished and for black-holed output too.
+bool gates_any(const descriptor& d, const rule_view& v);
+
+}  // namespace chaos

@@ -1,0 +1,85 @@
+// What is known of each descriptor: nothing, until a rule that could concern it makes a call ask. Then it is classified
+// once per generation of the rules, and which rules can match it is kept as a bit mask, so that an armed call on an
+// unmatched descriptor costs one load and two compares.
+//
+// Identity: a socket is known by its inode. While rules about descriptors are in force every hook that makes or closes
+// one says so here; while none are, nothing is recorded, and the inode tells afterwards whether it is still the same.
+#pragma once
+#include <sys/socket.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "chaos/abi/classes.hpp"
+#include "preload/core/match.hpp"
+#include "process.hpp"
+
+namespace chaos {
+
+struct delay_line;
+
+enum class descriptor_kind : std::uint8_t { unknown, tcp, udp, unix_stream, unix_datagram, pipe, file, epoll, other };
+
+struct descriptor {
+  // generation << 32 | classes in which some rule matches (and the role allows). 0: not classified.
+  std::atomic<std::uint64_t> head;
+  std::atomic<std::uint32_t> busy;       // tid of the thread that changes what follows
+  descriptor_kind kind;
+  bool early;                            // put into an epoll set before it was connected
+  bool listening, accepted, per_call;    // per_call: an unconnected datagram socket, whose peer is known call by call
+  std::atomic<bool> broken;              // reset by us: reads end, writes are EPIPE
+  std::atomic<bool> redirected;          // its connect went to one of chaosd's sinks; `asked` is what the program wanted
+  abi::class_set role;                   // classes that this descriptor can act in at all
+  std::uint64_t inode;
+  std::uint64_t mask[4];                 // rules of the bank that match
+  core::random_key key;                  // (endpoint, ordinal): what draws on this connection belong to
+  std::uint32_t ordinal;                 // nth connection of this process to this endpoint
+  std::uint32_t redirect_rule;
+  std::atomic<std::uint32_t> states;     // trigger states in connection scope
+  std::atomic<std::uint64_t> in_bytes, out_bytes;  // stream offsets since first classified
+  std::atomic<std::uint64_t> charge_ns;  // upstream delay of a non-blocking sender, owed by the next arrival
+  std::atomic<std::uint64_t> connect_due_ns;       // a non-blocking connect that is not to be seen finished before
+  std::atomic<delay_line*> line;
+  std::uint8_t remote[16];
+  std::uint16_t remote_port, local_port;
+  bool has_remote;
+  sockaddr_storage asked;
+  socklen_t asked_length;
+};
+
+// The descriptor's entry, classified for the view's generation; nullptr when it can not be tracked or another thread is
+// just classifying it.
+descriptor* classify(int fd, const rule_view& v);
+
+// What the idle path of an armed hook asks first, in a few instructions: can no rule match here?
+inline constexpr unsigned descriptor_max = 1u << 20;
+[[gnu::visibility("hidden")]] extern descriptor* descriptor_table;       // nullptr until first needed
+[[gnu::visibility("hidden")]] extern unsigned descriptor_count;
+[[gnu::always_inline]] inline bool surely_unmatched(int fd, abi::class_set classes) {
+  if (static_cast<unsigned>(fd) >= descriptor_count) return false;
+  const std::uint64_t head = descriptor_table[fd].head.load(std::memory_order_relaxed);
+  return static_cast<std::uint32_t>(head >> 32) == page->generation.load(std::memory_order_relaxed) && !(head & classes);
+}
+
+void forget(int fd);                       // closed, or another thing from now on
+void forget_range(unsigned first, unsigned last);
+void reclassify(int fd);                   // the same thing, but what it is has changed (connect, bind)
+descriptor* entry_of(int fd);              // no classification; nullptr when untracked
+
+// A connection begins: its endpoint is known and its ordinal is given out now, in the order of the calls.
+descriptor* note_connect(int fd, const sockaddr* to, socklen_t n);
+void note_accept(int fd);
+
+// Try-lock on an entry, bounded; false when another thread has it. Never held across a call that can block.
+bool lock(descriptor& d);
+void unlock(descriptor& d);
+
+// Endpoint as people write it, for events: "127.0.0.1:6379", "unix:/run/x.sock", a path.
+void describe(const descriptor& d, int fd, char* out, std::size_t room);
+void describe_address(const std::uint8_t (&address)[16], std::uint16_t port, char* out, std::size_t room);
+bool parse_address(const sockaddr* a, socklen_t n, std::uint8_t (&address)[16], std::uint16_t& port);
+
+// The rules among `v` whose target includes `e`.
+void match_endpoint(const rule_view& v, const core::endpoint& e, std::uint64_t (&mask)[4]);
+
+}  // namespace chaos

@@ -1,0 +1,241 @@
+#include "epoll_sets.hpp"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include "chaos/abi/session.hpp"
+
+namespace chaos {
+namespace {
+
+constexpr unsigned set_max = 256;
+constinit epoll_set sets[set_max]{};
+constinit std::atomic<std::uint32_t> change{1};
+
+bool try_lock(epoll_set& s) {
+  const auto me = static_cast<std::uint32_t>(sys::tid());
+  for (unsigned i = 0; i < 100000; ++i) {
+    std::uint32_t nobody = 0;
+    if (s.busy.compare_exchange_weak(nobody, me, std::memory_order_acquire)) return true;
+    if (nobody == me) return false;
+    if (i % 1000 == 999 && sys::call(SYS_tgkill, sys::pid(), nobody, 0) == -ESRCH) s.busy.store(0);  // its holder is gone
+    sys::pause();
+  }
+  return false;
+}
+
+epoll_set* slot_of(int epfd, bool make) {
+  for (epoll_set& s : sets)
+    if (s.fd.load(std::memory_order_acquire) == epfd + 1) return &s;
+  for (epoll_set& s : sets) {
+    int free = 0;
+    if (make && s.fd.load(std::memory_order_relaxed) == 0 && s.fd.compare_exchange_strong(free, epfd + 1, std::memory_order_acq_rel)) {
+      s.generation = s.change = 0;
+      s.count = s.held = 0;
+      return &s;
+    }
+  }
+  return nullptr;
+}
+
+unsigned lower_bound(const epoll_set& s, std::uint64_t data) {
+  unsigned low = 0, high = s.count;
+  while (low < high) {
+    const unsigned middle = (low + high) / 2;
+    if (s.watches[middle].data < data) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+bool grow(epoll_set& s) {
+  const unsigned capacity = s.capacity ? s.capacity * 2 : 128;
+  const std::size_t bytes = capacity * sizeof(watch);
+  auto* fresh = static_cast<watch*>(sys::pages(bytes));
+  if (!fresh) return false;
+  if (s.watches) {
+    memcpy(fresh, s.watches, s.count * sizeof(watch));
+    sys::unmap(s.watches, s.mapped_bytes);
+  }
+  s.watches = fresh;
+  s.capacity = capacity;
+  s.mapped_bytes = bytes;
+  return true;
+}
+
+int index_of_fd(const epoll_set& s, int fd) {
+  for (unsigned i = 0; i < s.count; ++i)
+    if (s.watches[i].fd == fd) return static_cast<int>(i);
+  return -1;
+}
+
+void remove_at(epoll_set& s, unsigned i) {
+  if (s.watches[i].held) --s.held;
+  memmove(s.watches + i, s.watches + i + 1, (s.count - i - 1) * sizeof(watch));
+  --s.count;
+}
+
+void insert(epoll_set& s, const watch& w) {
+  if (s.count == s.capacity && !grow(s)) return;
+  const unsigned at = lower_bound(s, w.data);
+  memmove(s.watches + at + 1, s.watches + at, (s.count - at) * sizeof(watch));
+  s.watches[at] = w;
+  ++s.count;
+  if (w.held) ++s.held;
+}
+
+bool concerned(int fd, const rule_view& v) {
+  const descriptor* d = classify(fd, v);
+  return d && (d->role & abi::classes::data) && (d->head.load(std::memory_order_relaxed) & abi::classes::readiness);
+}
+
+std::uint64_t parse(const char*& p, unsigned base) {
+  while (*p == ' ' || *p == '\t') ++p;
+  std::uint64_t n = 0;
+  for (;; ++p) {
+    unsigned digit;
+    if (*p >= '0' && *p <= '9') digit = static_cast<unsigned>(*p - '0');
+    else if (*p >= 'a' && *p <= 'f') digit = static_cast<unsigned>(*p - 'a') + 10;
+    else return n;
+    if (digit >= base) return n;
+    n = n * base + digit;
+  }
+}
+
+// "tfd:        8 events:       19 data:                8  pos:0 ino:.. sdev:.."
+void load_line(epoll_set& s, const char* line, const rule_view& v, const watch* old, unsigned old_count) {
+  if (strncmp(line, "tfd:", 4) != 0) return;
+  const char* p = line + 4;
+  const int fd = static_cast<int>(parse(p, 10));
+  p = strstr(p, "events:");
+  if (!p) return;
+  p += 7;
+  const auto events = static_cast<std::uint32_t>(parse(p, 16));
+  p = strstr(p, "data:");
+  if (!p) return;
+  p += 5;
+  const std::uint64_t data = parse(p, 16);
+  if (!concerned(fd, v)) return;
+  watch w{data, 0, fd, events, false, false};
+  for (unsigned i = 0; i < old_count; ++i)
+    if (old[i].fd == fd && old[i].masked) w = old[i];  // what the kernel shows is our mask, not the program's wish
+  insert(s, w);
+}
+
+void load(epoll_set& s, int epfd, const rule_view& v) {
+  watch* old = s.watches;
+  const unsigned old_count = s.count;
+  const std::size_t old_bytes = s.mapped_bytes;
+  s.watches = nullptr;
+  s.count = s.capacity = s.held = 0;
+  s.mapped_bytes = 0;
+  abi::path_buffer path;
+  path.add("/proc/self/fdinfo/").add(static_cast<std::uint64_t>(epfd));
+  const int info = sys::open_file(path.text, O_RDONLY | O_CLOEXEC);
+  if (info >= 0) {
+    char buffer[4096];
+    std::size_t have = 0;
+    for (;;) {
+      const long got = sys::read_from(info, buffer + have, sizeof buffer - 1 - have);
+      if (got <= 0) break;
+      have += static_cast<std::size_t>(got);
+      buffer[have] = 0;
+      char* line = buffer;
+      for (char* end; (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        load_line(s, line, v, old, old_count);
+      }
+      have -= static_cast<std::size_t>(line - buffer);
+      memmove(buffer, line, have);
+      if (have >= sizeof buffer - 1) have = 0;
+    }
+    sys::close_fd(info);
+  }
+  if (old) sys::unmap(old, old_bytes);
+}
+
+}  // namespace
+
+void sets_changed() { change.fetch_add(1, std::memory_order_relaxed); }
+
+epoll_set* lock_set(int epfd, const rule_view& v) {
+  epoll_set* s = slot_of(epfd, true);
+  if (!s || !try_lock(*s)) return nullptr;
+  const std::uint32_t generation = v.generation.load(std::memory_order_relaxed), now = change.load(std::memory_order_relaxed);
+  if (s->generation != generation || s->change != now) {
+    s->generation = generation;
+    s->change = now;
+    load(*s, epfd, v);
+  }
+  if (s->count == 0) { unlock_set(*s); return nullptr; }
+  return s;
+}
+
+bool relock_set(epoll_set& s) { return try_lock(s); }
+void unlock_set(epoll_set& s) { s.busy.store(0, std::memory_order_release); }
+
+watch* find_watch(epoll_set& s, std::uint64_t data) {
+  const unsigned at = lower_bound(s, data);
+  return at < s.count && s.watches[at].data == data ? &s.watches[at] : nullptr;
+}
+
+void followed_ctl(int epfd, int op, int fd, const epoll_event* event, const rule_view& v) {
+  if (op == EPOLL_CTL_ADD) {
+    if (descriptor* d = entry_of(fd); d && classify(fd, v) && (d->role & abi::classes::connect) && !d->has_remote) d->early = true;
+  }
+  epoll_set* s = slot_of(epfd, false);
+  if (!s || !try_lock(*s)) return;
+  if (s->generation == v.generation.load(std::memory_order_relaxed)) {
+    const int at = index_of_fd(*s, fd);
+    if (at >= 0) remove_at(*s, static_cast<unsigned>(at));
+    if (op != EPOLL_CTL_DEL && event && concerned(fd, v)) insert(*s, {event->data.u64, 0, fd, event->events, false, false});
+  }
+  unlock_set(*s);
+}
+
+void forget_set(int epfd) {
+  epoll_set* s = slot_of(epfd, false);
+  if (!s || !try_lock(*s)) return;
+  s->count = s->held = 0;
+  s->generation = 0;
+  s->fd.store(0, std::memory_order_release);
+  unlock_set(*s);
+}
+
+void mask_watch(int epfd, watch& w, bool keep_output) {
+  epoll_event e{};
+  e.data.u64 = w.data;
+  e.events = keep_output ? (w.events & ~(EPOLLIN | EPOLLRDNORM | EPOLLRDBAND | EPOLLPRI | EPOLLRDHUP | EPOLLEXCLUSIVE)) : static_cast<std::uint32_t>(EPOLLONESHOT);
+  if (w.events & EPOLLEXCLUSIVE) {  // these refuse MOD
+    sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, w.fd, nullptr);
+    sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, w.fd, &e);
+  } else {
+    sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_MOD, w.fd, &e);
+  }
+  w.masked = true;
+}
+
+void unmask_watch(int epfd, watch& w) {
+  epoll_event e{};
+  e.data.u64 = w.data;
+  e.events = w.events;
+  if (w.events & EPOLLEXCLUSIVE) {
+    sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, w.fd, nullptr);
+    sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, w.fd, &e);
+  } else {
+    sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_MOD, w.fd, &e);
+  }
+  w.masked = false;
+}
+
+void for_each_watch(int fd, void (*f)(int epfd, watch& w)) {
+  for (epoll_set& s : sets) {
+    const int epfd = s.fd.load(std::memory_order_acquire) - 1;
+    if (epfd < 0 || !try_lock(s)) continue;
+    for (unsigned i = 0; i < s.count; ++i)
+      if (s.watches[i].fd == fd) f(epfd, s.watches[i]);
+    unlock_set(s);
+  }
+}
+
+}  // namespace chaos

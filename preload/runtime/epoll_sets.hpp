@@ -1,0 +1,51 @@
+// Epoll sets as the program sees them, for those registrations that a rule could concern. Registrations made before any
+// rule was in force are read back from /proc/self/fdinfo; after that epoll_ctl is followed.
+#pragma once
+#include <sys/epoll.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "descriptors.hpp"
+
+namespace chaos {
+
+struct watch {
+  std::uint64_t data;      // what the program gets back
+  std::uint64_t due_ns;    // while held
+  int fd;
+  std::uint32_t events;    // what the program registered
+  bool held;               // its input (or all of it) is not to be seen now
+  bool masked;             // the kernel's registration is not the program's: put it back
+};
+
+struct epoll_set {
+  std::atomic<int> fd;             // + 1; 0: slot free
+  std::atomic<std::uint32_t> busy; // tid
+  std::uint32_t generation, change;
+  unsigned count, capacity, held;
+  watch* watches;                  // sorted by data
+  std::size_t mapped_bytes;
+};
+
+// The set behind an epoll descriptor, loaded for this generation and locked; nullptr when nothing in it can be
+// concerned, or it can not be had. Give it back with unlock_set.
+epoll_set* lock_set(int epfd, const rule_view& v);
+bool relock_set(epoll_set& s);
+void unlock_set(epoll_set& s);
+
+watch* find_watch(epoll_set& s, std::uint64_t data);
+void followed_ctl(int epfd, int op, int fd, const epoll_event* event, const rule_view& v);
+
+void forget_set(int epfd);       // the epoll descriptor was closed or is new
+void sets_changed();             // a descriptor that may already be registered has come to be matched: load anew
+
+// The kernel's registration to nothing but one last event, and back to the program's own (which has the kernel tell
+// again of what is there).
+void mask_watch(int epfd, watch& w, bool keep_output);
+void unmask_watch(int epfd, watch& w);
+
+// Applies f(epfd, watch) to every watch of the descriptor in every loaded set.
+void for_each_watch(int fd, void (*f)(int epfd, watch& w));
+
+}  // namespace chaos

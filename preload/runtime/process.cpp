@@ -1,0 +1,117 @@
+#include "process.hpp"
+
+#include <cstring>
+
+#include "preload/core/glob.hpp"
+#include "preload/core/judge.hpp"
+#include "preload/core/match.hpp"
+
+namespace chaos {
+
+namespace {
+constinit abi::rule_page no_page{};  // all zero: nothing armed, no generation. In .bss, never touched beyond one line
+}
+
+constinit const abi::rule_page* page = &no_page;
+constinit abi::report_page* report = nullptr;
+constinit process_identity self{};
+constinit thread_local thread_state this_thread __attribute__((tls_model("initial-exec"))) = {};
+
+bool lease_holds(std::uint64_t now_ns) {
+  const std::uint64_t until = page->lease_until_ns.load(std::memory_order_relaxed);
+  return now_ns < until && until - now_ns <= abi::lease_ns + 100'000'000;
+}
+
+namespace {
+
+constinit rule_view views[4]{};
+constinit std::atomic<std::uint32_t> latest{0};       // index of the newest view
+constinit std::atomic<std::uint32_t> making{0};       // tid of the thread that makes one; pid-tagged by being a tid
+constinit std::atomic<std::uint32_t> lapsed_generation{0};
+
+bool process_is(const char* glob) {
+  return core::glob_match(glob, self.executable) || core::glob_match(glob, core::base_name(self.executable)) ||
+         core::glob_match(glob, self.comm);
+}
+
+bool meant_for_us(const abi::rule& r, const abi::rule_bank& bank) {
+  if (r.id == 0 || r.paused) return false;
+  if (r.run && r.run != self.run) return false;
+  if (r.process_id && r.process_id != static_cast<std::uint32_t>(self.pid)) return false;
+  return !r.process_glob || process_is(core::pool_text(bank, r.process_glob));
+}
+
+void fill(rule_view& v, std::uint32_t generation) {
+  const abi::rule_bank& bank = page->banks[generation % 2];
+  v.bank = &bank;
+  v.classes = 0;
+  v.any_arrival = false;
+  for (auto& m : v.mask) m = 0;
+  const unsigned n = bank.count < abi::rule_max ? bank.count : abi::rule_max;
+  bool sockets = false;
+  for (unsigned i = 0; i < n; ++i) {
+    const abi::rule& r = bank.rules[i];
+    if (!meant_for_us(r, bank)) continue;
+    v.mask[i / 64] |= std::uint64_t{1} << (i % 64);
+    v.classes |= r.classes;
+    if (r.classes & (abi::classes::data | abi::classes::connect | abi::classes::accept)) sockets = true;
+    if ((core::of(r.kind) & core::arrival_effects) && (r.classes & (abi::classes::stream_in | abi::classes::datagram_in))) v.any_arrival = true;
+  }
+  // What the shim itself needs to keep track of descriptors while rules about them are in force.
+  if (v.classes & ~(abi::classes::alloc | abi::classes::env | abi::classes::dns | abi::classes::api))
+    v.classes |= abi::classes::close | abi::classes::descriptor;
+  if (sockets) v.classes |= abi::classes::readiness | abi::classes::option | abi::classes::process;
+  v.generation.store(generation, std::memory_order_release);
+}
+
+}  // namespace
+
+const rule_view* current_view() {
+  const std::uint32_t generation = page_generation();
+  if (generation == 0) return nullptr;
+  renew_after_fork();
+  rule_view* v = &views[latest.load(std::memory_order_acquire) % 4];
+  if (v->generation.load(std::memory_order_acquire) != generation) {
+    const std::uint32_t me = static_cast<std::uint32_t>(sys::tid());
+    std::uint32_t nobody = 0;
+    if (!making.compare_exchange_strong(nobody, me, std::memory_order_acquire)) {
+      // Another thread is at it: wait a little, not for ever (it may be us, below a signal handler; or gone in a fork).
+      for (unsigned i = 0; i < 20000 && making.load(std::memory_order_relaxed) == nobody; ++i) sys::pause();
+      v = &views[latest.load(std::memory_order_acquire) % 4];
+      if (v->generation.load(std::memory_order_acquire) != generation) return nullptr;
+    } else {
+      const std::uint32_t next = latest.load(std::memory_order_relaxed) + 1;
+      v = &views[next % 4];
+      v->generation.store(0, std::memory_order_relaxed);
+      fill(*v, generation);
+      const bool whole = bank_unchanged(*v);
+      if (whole) latest.store(next, std::memory_order_release);
+      making.store(0, std::memory_order_release);
+      if (!whole) return nullptr;
+      if (report && self.attach_index)
+        report->attached[self.attach_index - 1].generation.store(generation, std::memory_order_relaxed);
+    }
+  }
+  return v->classes ? v : nullptr;
+}
+
+bool rule_in_force(std::uint32_t rule_id, std::uint64_t now_ns) {
+  if (!page->armed_classes.load(std::memory_order_relaxed)) return false;
+  if (!lease_holds(now_ns)) return false;
+  const rule_view* v = current_view();
+  if (!v) return false;
+  const unsigned n = v->bank->count < abi::rule_max ? v->bank->count : abi::rule_max;
+  for (unsigned i = 0; i < n; ++i) {
+    const abi::rule& r = v->bank->rules[i];
+    if (r.id == rule_id) return (v->mask[i / 64] >> (i % 64) & 1) && (!r.ends_at_ns || now_ns < r.ends_at_ns);
+  }
+  return false;
+}
+
+std::uint32_t thread_ordinal() {
+  static constinit std::atomic<std::uint32_t> next{0};
+  if (!this_thread.ordinal) this_thread.ordinal = next.fetch_add(1, std::memory_order_relaxed) + 1;
+  return this_thread.ordinal;
+}
+
+}  // namespace chaos

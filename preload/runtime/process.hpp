@@ -1,0 +1,68 @@
+// What the shim knows of the process it is in: the two pages, who we are, and which rules are meant for us.
+#pragma once
+#include <atomic>
+#include <cstdint>
+
+#include "chaos/abi/report_page.hpp"
+#include "chaos/abi/rule_page.hpp"
+#include "preload/core/prng.hpp"
+#include "syscalls.hpp"
+
+namespace chaos {
+
+// The rule page, or a page of zeros while there is none: hooks load through this pointer without asking.
+[[gnu::visibility("hidden")]] extern const abi::rule_page* page;
+[[gnu::visibility("hidden")]] extern abi::report_page* report;  // nullptr while there is none
+
+struct process_identity {
+  int pid;                       // of the process that last looked
+  std::uint64_t executable_hash;
+  std::uint32_t ordinal;         // nth process of this executable
+  std::uint32_t attach_index;    // slot + 1; 0: none
+  std::uint64_t run;
+  core::random_key key;          // executable and ordinal, to be mixed with rule, connection, operation
+  char executable[512];
+  char comm[16];
+};
+[[gnu::visibility("hidden")]] extern process_identity self;
+
+// The rules that are meant for this process, for one generation of the page.
+struct rule_view {
+  std::atomic<std::uint32_t> generation;
+  abi::class_set classes;        // what they act on
+  std::uint64_t mask[4];
+  bool any_arrival;              // a rule that delays arriving data: waits must be gated
+  const abi::rule_bank* bank;
+};
+
+// The view for the page's present generation; nullptr when no rule is meant for us, or while another thread is just
+// making it. Renews our identity first when we are a forked child.
+const rule_view* current_view();
+
+inline std::uint32_t page_generation() { return page->generation.load(std::memory_order_acquire); }
+inline bool bank_unchanged(const rule_view& v) {
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return v.bank->generation.load(std::memory_order_relaxed) == v.generation.load(std::memory_order_relaxed);
+}
+
+// True while chaosd lives: its lease has not passed and does not lie further ahead than a lease can.
+bool lease_holds(std::uint64_t now_ns);
+
+// Is this rule still in force (not removed, paused, ended, and the lease holds)? For those who wait on its behalf.
+bool rule_in_force(std::uint32_t rule_id, std::uint64_t now_ns);
+
+// Pid, attach slot and random keys belong to the process: after a fork they are made anew, on first need.
+void renew_after_fork();
+bool in_vfork_child();  // shares our memory: leave tracked state alone
+
+// Thread-local state of ours: initial-exec, 24 bytes.
+struct thread_state {
+  std::uint32_t depth;     // > 0: our own work is going on in this thread, hooks pass through
+  std::uint32_t ordinal;   // nth thread that needed one
+  std::uint32_t states;    // chain of trigger states in thread scope
+  std::int32_t tid;        // of the thread that this is; a forked child differs
+};
+extern constinit thread_local thread_state this_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
+std::uint32_t thread_ordinal();
+
+}  // namespace chaos

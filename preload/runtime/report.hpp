@@ -1,0 +1,30 @@
+// What goes back to chaosd: counters and events. Never waits, never fails the target.
+#pragma once
+#include <cstdint>
+
+#include "preload/core/judge.hpp"
+#include "process.hpp"
+
+namespace chaos {
+
+void count_match(const abi::rule& r, std::uint64_t now_ns);
+void count_bytes(const core::judgement& j, std::uint64_t bytes);  // moved by a call that these rules matched
+
+struct happening {
+  abi::function_id function;
+  std::uint64_t now_ns;
+  std::uint64_t bytes;
+  std::uint32_t connection;
+  const char* text;            // what it acted on; copied
+  const void* caller;
+  std::uint8_t flags;
+};
+
+// Counts and publishes one injection.
+void report_injection(const core::fired_rule& f, const happening& h);
+void add_delay(const abi::rule& r, std::uint64_t ns);
+
+// An event that is no injection. `text` may hold NULs (annotations: "category\0text").
+bool publish_plain(abi::event_kind kind, const char* text, std::size_t n);
+
+}  // namespace chaos

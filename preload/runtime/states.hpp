@@ -1,0 +1,21 @@
+// Trigger states: one for each (rule, scope) that was ever asked, in chains that hang on a connection, a thread or the
+// process. A fixed pool; when it is used up, scopes share one state per rule and a counter says so.
+#pragma once
+#include <atomic>
+#include <cstdint>
+
+#include "preload/core/trigger.hpp"
+
+namespace chaos {
+
+inline constexpr std::uint32_t state_pool_max = 64 * 1024;  // 3.5 MiB of address space, touched as used
+
+// The state of `rule` in the chain that begins at `head` (0: empty), made when there is none.
+core::rule_state& state_in(std::atomic<std::uint32_t>& head, std::uint32_t rule);
+
+// Gives a chain back. Threads that still use it see values of another scope for one decision at worst.
+void release_states(std::atomic<std::uint32_t>& head);
+
+extern std::atomic<std::uint32_t> process_states;
+
+}  // namespace chaos

@@ -1,0 +1,29 @@
+// Waiting on behalf of a fault: no descriptor, no lock, woken at once when the rules change.
+#pragma once
+#include <cstdint>
+
+namespace chaos {
+
+enum class waited : std::uint8_t { due, lifted, interrupted };
+
+// Sleeps until `due_ns` (monotonic), or until `rule_id` (0: any) is no longer in force, or until a signal arrives whose
+// handler was installed without SA_RESTART. Precise: timer slack is set to 1 ns around the wait, and put back.
+waited hold_until(std::uint64_t due_ns, std::uint32_t rule_id);
+
+// True when a call that returned EINTR would have been restarted by the kernel: every handler has SA_RESTART.
+bool restarts_after_signal();
+
+// Timer slack of the calling thread set to 1 ns for the life of the object.
+class precise_timer {
+ public:
+  precise_timer();
+  void restore();  // explicit, not a destructor: none may be alive across a cancellation point
+ private:
+  long slack_;
+};
+
+inline constexpr std::uint64_t slice_ns = 10'000'000;   // event loops look at the rules at least so often while holding
+inline constexpr std::uint64_t spin_ns = 50'000;        // the last part of a precise wait is spun
+void spin_until(std::uint64_t due_ns);
+
+}  // namespace chaos
