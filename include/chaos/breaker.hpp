@@ -85,6 +85,9 @@ class breaker {
   // Closed with an empty window. Permits that are out become late.
   void reset() noexcept { core_.force(chaos::state::closed, transition_reason::reset); }
 
+  // For clients that answer from elsewhere by themselves, as redis_cache does: counted and annotated.
+  void fallback_used(const char* how) noexcept { core_.note_fallback(true, how); }
+
   // For storage: see breaker_store.hpp.
   breaker_snapshot snapshot() noexcept { return core_.snapshot(); }
   bool restore(const breaker_snapshot& s) noexcept { return core_.restore(s); }
