@@ -191,7 +191,7 @@ int ask(const invocation& from, protocol::command what, protocol::json arguments
   auto reply = link->call(what, std::move(arguments));
   if (!reply) return report(reply.error(), from);
   for (const auto& w : reply->warnings)
-    if (!from.json) warn(w);
+    if (!from.json) note("chaos-ctl: " + w);
   if (from.json && !reply->warnings.empty() && reply->result.is_object()) reply->result["warnings"] = reply->warnings;
   answer = std::move(reply->result);
   return exits::done;

@@ -13,11 +13,10 @@ int act_on_rules(const invocation& from, protocol::command what, const char* don
     print_json(answer);
     return exits::done;
   }
-  const json& changed = array_of(answer, "rules");
-  for (const auto& rule : changed)
-    print(std::string(done_word) + ' ' +
-          (rule.is_object() ? text_of(rule, "name") + "  " + text_of(rule, "kind") + ' ' + text_of(rule, "target") : rule.dump()) + '\n');
-  if (changed.empty()) print("no rule\n");
+  const json& changed = array_of(answer, "ids");
+  std::string ids;
+  for (const auto& id : changed) ids += ' ' + id.dump();
+  print(changed.empty() ? "there is no rule\n" : std::string(done_word) + (changed.size() == 1 ? " rule" : " rules") + ids + '\n');
   return exits::done;
 }
 

@@ -46,7 +46,7 @@ std::string failure(const std::string& function, const std::string& name) {
 
 }  // namespace
 
-bool rule_ended(const json& rule) { return flag_of(rule, "ended") || text_of(rule, "state") == "ended"; }
+bool rule_ended(const json& rule) { return text_of(rule, "state") == "ended"; }
 
 std::string rule_life(const json& rule) {
   if (rule_ended(rule)) return "ended";
@@ -65,17 +65,14 @@ std::string rule_flags(const json& rule) {
   return joined(flags, ", ");
 }
 
-std::string life_sentence(const json& rule) {
-  const std::string life = rule_life(rule);
-  return life == "for ever" ? "stays until it is removed" : "ends in " + life + ", --forever to keep";
-}
-
 std::string event_line(const json& e) {
   const std::string function = text_of(e, "function"), effect = text_of(e, "effect"), kind = text_of(e, "kind");
   const std::string error = text_of(e, "errno");
   const std::uint64_t delay = number(e, "delay_ns"), bytes = number(e, "bytes");
+  if (flag_of(e, "aggregated"))
+    return paint(ink::dim, "and " + human_count(number(e, "count")) + " more within this second  (" + text_of(e, "rule_name", text_of(e, "rule")) + ")");
   std::string line = paint(ink::dim, "[pid " + std::to_string(number(e, "pid")) + "]") + ' ';
-  if (kind == "annotation") return line + paint(ink::cyan, "-- " + text_of(e, "target") + " --");
+  if (kind == "annotation") return line + paint(ink::cyan, "-- " + text_of(e, "category") + ": " + text_of(e, "text") + " --");
   if (kind == "attach" || kind == "lapse" || kind == "released") {
     static constexpr std::pair<const char*, const char*> said[] = {
         {"attach", "attached"}, {"lapse", "lease lapsed: no daemon renews it, all rules are off"}, {"released", "held data was let go"}};
@@ -92,7 +89,7 @@ std::string event_line(const json& e) {
   if (did.empty()) did.push_back(effect == "loss" ? paint(ink::red, "lost") : effect);
   line += joined(did, ", ");
   if (flag_of(e, "dry_run")) line += paint(ink::cyan, " [dry run]");
-  return line + "  " + paint(ink::dim, "(" + text_of(e, "rule") + ")");
+  return line + "  " + paint(ink::dim, "(" + text_of(e, "rule_name", text_of(e, "rule")) + ")");
 }
 
 }  // namespace chaos::cli

@@ -6,8 +6,8 @@
 #include <sstream>
 
 #include "../link.hpp"
+#include "../local_check.hpp"
 #include "../rule_view.hpp"
-#include "control/rules/rule_spec.hpp"
 
 namespace chaos::cli::commands {
 
@@ -24,7 +24,9 @@ int apply(const invocation& from) {
       return report({problem_code::failed, "can not read " + from.words[0] + ": " + std::strerror(errno), from.words[0], {}}, from);
     text << in.rdbuf();
   }
-  if (const auto specs = rules::specs_from_ini(text.str()); !specs) return report(specs.error(), from);
+  const auto specs = rules::specs_from_ini(text.str());
+  if (!specs) return report(specs.error(), from);
+  if (const auto possible = check_rules(*specs); !possible) return report(possible.error(), from);
   json answer;
   if (const int status = ask(from, protocol::command::apply, {{"ini", text.str()}}, answer)) return status;
   if (from.json) print_json(answer);

@@ -76,7 +76,7 @@ std::vector<std::string> reasons_for(const json& rule, const std::vector<attache
   std::vector<std::string> reasons;
   const json& spec = rule.contains("rule") && rule["rule"].is_object() ? rule["rule"] : rule;
   if (rule_ended(rule)) reasons.push_back("it ended: " + text_of(rule, "ended_reason", "its time was up"));
-  if (stopped) reasons.push_back("everything is off since `chaos-ctl stop`; chaos-ctl resume --all ends that");
+  if (stopped) reasons.push_back("everything is off: `chaos-ctl stop` marked the page, and no daemon has looked at it since");
   if (flag_of(rule, "paused")) reasons.push_back("it is paused: chaos-ctl resume " + std::to_string(number(rule, "id")));
   if (processes.empty()) {
     const auto hint = elsewhere_hint(where);
@@ -157,7 +157,7 @@ int examine_session(const invocation& from) {
   if (!page.there) print("page         none yet: nothing was ever set here\n");
   else if (!page.usable) print("page         of version " + std::to_string(page.found_version) + ": another version of libchaos made it\n");
   else
-    print(std::string("page         ") + (page.stopped ? "stopped (chaos-ctl resume --all)" : page.armed_classes ? "armed" : "nothing armed") +
+    print(std::string("page         ") + (page.stopped ? "stopped by `chaos-ctl stop`" : page.armed_classes ? "armed" : "nothing armed") +
           (page.lease_left_ns > 0 ? ", lease for " + human_ns(static_cast<std::uint64_t>(page.lease_left_ns)) : ", lease lapsed: no rule is in force") + "\n");
   print("attached     " + std::to_string(processes.size()) + "\n");
   if (const auto hint = elsewhere_hint(*where); !hint.empty()) warn(hint);

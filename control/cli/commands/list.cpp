@@ -26,7 +26,6 @@ int list(const invocation& from) {
     print(t.text());
     if (silent) note("never matched: chaos-ctl doctor --rule ID says why");
   }
-  if (flag_of(answer, "stopped")) warn("everything is off since `chaos-ctl stop`: chaos-ctl resume --all ends that");
   if (const auto hint = elsewhere_hint(where); !hint.empty()) warn(hint);
   return exits::done;
 }

@@ -13,11 +13,11 @@
 #include <cstring>
 
 #include "../link.hpp"
+#include "../local_check.hpp"
 #include "../output.hpp"
 #include "../pages.hpp"
 #include "../reach.hpp"
 #include "chaos/abi/session.hpp"
-#include "control/rules/compile.hpp"
 
 namespace chaos::cli::commands {
 
@@ -78,9 +78,7 @@ result<json> rules_of(const invocation& from) {
     if (!words) return words.error();
     const auto spec = rules::spec_from_words(*words);
     if (!spec) return spec.error();
-    rules::compile_setting setting;
-    setting.id = setting.slot = setting.run = 1;
-    if (const auto possible = rules::compile(*spec, setting); !possible) return possible.error();
+    if (const auto possible = check_rules({&*spec, 1}, true); !possible) return possible.error();
     checked.push_back(rules::json_of(*spec));
   }
   return checked;

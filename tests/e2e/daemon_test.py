@@ -1,0 +1,147 @@
+"""The daemon's life: started on demand, by many at once, killed, hung, restored."""
+import os
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+from harness import CTL, DAEMON, NO_DAEMON, SHIM, SessionTest, alive, until
+
+
+class Daemon(SessionTest):
+    def test_twenty_at_once_make_one_daemon(self):
+        many = [subprocess.Popen([CTL, "set", "latency", f"127.0.0.1:{7000 + i}", "1ms"], env=self.env, text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE) for i in range(20)]
+        done = [p.communicate(timeout=60) + (p.returncode,) for p in many]
+        self.assertEqual([d[2] for d in done], [0] * 20, [d[1] for d in done if d[2]])
+        self.assertEqual(sorted(int(d[0]) for d in done), list(range(1, 21)))
+        self.assertEqual(len(self.daemons()), 1)
+        self.assertEqual(len(self.rules()), 20)
+
+    def test_command_substitution_returns(self):
+        began = time.monotonic()
+        done = subprocess.run(["bash", "-c", f'id=$("{CTL}" set latency 127.0.0.1:1 1ms 2>/dev/null); echo "[$id]"'], env=self.env,
+                              text=True, capture_output=True, timeout=20)
+        self.assertEqual(done.stdout, "[1]\n")
+        self.assertLess(time.monotonic() - began, 10)
+        both = subprocess.run(["bash", "-c", f'all=$("{CTL}" --session b set latency 127.0.0.1:1 1ms 2>&1); echo "[$all]"'], env=self.env,
+                              text=True, capture_output=True, timeout=20)
+        self.assertIn("[", both.stdout)
+
+    def test_daemon_is_detached(self):
+        read, write = os.pipe()
+        os.set_inheritable(write, True)
+        subprocess.run([CTL, "set", "latency", "127.0.0.1:1", "1ms"], env=self.env, capture_output=True, close_fds=False, timeout=20, check=True)
+        os.close(write)
+        pid = self.daemon_pid()
+        self.assertEqual(os.read(read, 1), b"", "the daemon holds a descriptor of its starter")
+        os.close(read)
+        self.assertNotEqual(os.getsid(pid), os.getsid(0))
+        for fd in range(3):
+            self.assertEqual(os.readlink(f"/proc/{pid}/fd/{fd}"), "/dev/null")
+        self.assertEqual(os.readlink(f"/proc/{pid}/cwd"), "/")
+
+    def test_stale_socket_is_recognised(self):
+        self.ok("set", "latency", "127.0.0.1:1", "1ms")
+        os.kill(self.daemon_pid(), signal.SIGKILL)
+        until(lambda: not self.daemons(), "the end of chaosd")
+        self.assertTrue(os.path.exists(f"{self.dir}/default/control.sock"))
+        self.assertEqual(self.ctl("list").code, NO_DAEMON)
+        self.ok("set", "latency", "127.0.0.1:2", "1ms")
+        self.assertEqual(len(self.daemons()), 1)
+
+    def test_rules_of_a_killed_daemon_come_back_paused_with_what_was_left(self):
+        self.ok("set", "latency", "127.0.0.1:1", "1ms", "--for", "60s", "--name", "a")
+        self.ok("set", "latency", "127.0.0.1:2", "1ms", "--forever", "--name", "b")
+        before = self.rule("a")["remaining_ms"]
+        os.kill(self.daemon_pid(), signal.SIGKILL)
+        until(lambda: not self.daemons(), "the end of chaosd")
+        answer = self.ctl("list")
+        self.assertEqual(answer.code, NO_DAEMON)
+        target = self.target()
+        until(lambda: self.order(target, "page")["lease_ms"] <= 0, "the end of the lease", deadline=5)
+        self.ok("daemon", "start")
+        for name in "ab":
+            self.assertTrue(self.rule(name)["paused"])
+        self.assertLess(self.rule("a")["remaining_ms"], before)
+        self.assertGreater(self.rule("a")["remaining_ms"], 0)
+        self.assertIsNone(self.rule("b")["remaining_ms"])
+        self.assertEqual(self.order(target, "page")["armed"], 0)
+        self.ok("resume", "--all")
+        self.assertFalse(self.rule("a")["paused"])
+        self.assertNotEqual(self.order(target, "page")["armed"], 0)
+
+    def test_restore_brings_rules_back_in_force(self):
+        self.ok("set", "latency", "127.0.0.1:1", "1ms", "--for", "60s", "--name", "a")
+        os.kill(self.daemon_pid(), signal.SIGKILL)
+        until(lambda: not self.daemons(), "the end of chaosd")
+        self.ok("daemon", "start", "--restore")
+        self.assertFalse(self.rule("a")["paused"])
+        self.assertLessEqual(self.rule("a")["remaining_ms"], 60_000)
+
+    def test_a_daemon_that_was_stopped_leaves_nothing(self):
+        self.ok("set", "latency", "127.0.0.1:1", "1ms")
+        target = self.target()
+        self.ok("daemon", "stop")
+        page = self.order(target, "page")
+        self.assertEqual(page["armed"], 0)
+        self.assertLessEqual(page["lease_ms"], 0)
+        self.ok("daemon", "start")
+        self.assertEqual([r for r in self.rules() if r["state"] != "ended"], [])
+
+    def test_stop_asks_the_daemon(self):
+        self.ok("set", "latency", "127.0.0.1:1", "1ms")
+        target = self.target()
+        self.assertEqual(self.ok("stop", "--json").json, {"stopped": True, "by": "daemon"})
+        self.assertEqual(self.order(target, "page")["armed"], 0)
+
+    def test_stop_works_with_a_hung_daemon(self):
+        self.ok("set", "latency", "127.0.0.1:1", "1ms")
+        target = self.target()
+        pid = self.daemon_pid()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            self.assertEqual(self.ok("stop", "--json").json, {"stopped": True, "by": "page"})
+            self.assertLess(time.monotonic() - began, 4)
+            page = self.order(target, "page")
+            self.assertEqual((page["armed"], page["stop"]), (0, 1))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        # the daemon that wakes up respects it
+        until(lambda: all(r["state"] == "ended" for r in self.rules()), "the end of the rules")
+        self.assertEqual(self.order(target, "page")["armed"], 0)
+
+    def test_stop_works_with_a_dead_daemon(self):
+        self.ok("set", "latency", "127.0.0.1:1", "1ms")
+        os.kill(self.daemon_pid(), signal.SIGKILL)
+        until(lambda: not self.daemons(), "the end of chaosd")
+        self.assertEqual(self.ok("stop", "--json").json["by"], "page")
+        self.assertEqual(self.order(self.target(), "page")["armed"], 0)
+
+    def test_a_rule_ends_with_its_time_and_its_owner(self):
+        target = self.target()
+        owner = self.start(["sleep", "600"])
+        self.ok("set", "latency", "127.0.0.1:1", "1ms", "--owner", owner.pid, "--name", "owned")
+        self.ok("set", "latency", "127.0.0.1:2", "1ms", "--for", "300ms", "--name", "short")
+        until(lambda: self.rule("short")["state"] == "ended", "the end of its time")
+        self.assertEqual(self.rule("owned")["state"], "active")
+        owner.kill()
+        owner.wait()
+        until(lambda: self.rule("owned")["state"] == "ended", "the end of its owner's rule")
+        self.assertEqual(self.order(target, "page")["armed"], 0)
+
+    def test_an_exported_preload_does_not_reach_the_controllers(self):
+        if not os.path.exists(SHIM):
+            self.skipTest("no libchaos.so in this build")
+        env = {"LD_PRELOAD": SHIM}
+        self.ok("set", "error", "unix:*", "EPIPE", "--everything", "--forever", env=env)
+        self.ok("set", "enomem", "malloc", "--forever", env=env)
+        self.assertEqual(len(self.ok("list", "--json", env=env).json["rules"]), 2)
+        self.assertEqual([p for p in self.ok("ps", "--json", env=env).json["processes"] if "chaos" in p["name"]], [])
+        self.ok("rm", "--all", env=env)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,138 @@
+"""What every end-to-end test needs: a session folder of its own, chaos-ctl, targets, and waiting for conditions.
+
+No test sleeps and hopes: `until` asks again and again, with a deadline. Processes are ended by their pid, and only those
+that the test started (daemons are known by the test's own folder on their command line)."""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+BUILD = os.environ.get("CHAOS_BUILD") or os.path.join(os.path.dirname(__file__), "../../build/release")
+BUILD = os.path.abspath(BUILD)
+CTL = os.path.join(BUILD, "bin/chaos-ctl")
+DAEMON = os.path.join(BUILD, "bin/chaosd")
+SHIM = os.path.join(BUILD, "lib/libchaos.so")
+FAKE = os.path.join(BUILD, "tests/fake_target")
+
+DONE, FAILED, USAGE, NO_DAEMON = 0, 1, 2, 3
+DEADLINE = 15.0  # seconds: for what should happen at once, on a busy machine
+
+
+def until(condition, what, deadline=DEADLINE, every=0.01):
+    """The first true value of condition(), or a failure that says what never came."""
+    end = time.monotonic() + deadline
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"never came within {deadline} s: {what}")
+        time.sleep(every)
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (OSError, IndexError):
+        return False
+
+
+class Answer:
+    def __init__(self, done):
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    def __repr__(self):
+        return f"exit {self.code}\n--- stdout\n{self.out}--- stderr\n{self.err}"
+
+
+class SessionTest(unittest.TestCase):
+    maxDiff = None
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="chaos-test-", dir="/dev/shm")
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("CHAOS_") and k != "LD_PRELOAD"}
+        self.env["CHAOS_DIR"] = self.dir
+        self.started = []
+
+    def tearDown(self):
+        for p in self.started:
+            if p.poll() is None:
+                p.kill()
+            p.wait()
+            for pipe in (p.stdin, p.stdout, p.stderr):
+                if pipe:
+                    pipe.close()
+        for pid in self.daemons():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            until(lambda: not alive(pid), f"end of chaosd {pid}")
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def daemons(self, folder=None):
+        """Pids of the daemons that serve this test's folder."""
+        mine = []
+        for name in os.listdir("/proc"):
+            if not name.isdigit():
+                continue
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as f:
+                    words = f.read().split(b"\0")
+            except OSError:
+                continue
+            if words[0].endswith(b"chaosd") and (folder or self.dir).encode() in words and alive(int(name)):
+                mine.append(int(name))
+        return mine
+
+    def ctl(self, *words, env=None, stdin=None, timeout=30, check=None):
+        done = subprocess.run([CTL, *map(str, words)], env={**self.env, **(env or {})}, input=stdin, text=True,
+                              capture_output=True, timeout=timeout)
+        answer = Answer(done)
+        if check is not None:
+            self.assertEqual(answer.code, check, f"chaos-ctl {' '.join(map(str, words))}: {answer}")
+        return answer
+
+    def ok(self, *words, **more):
+        return self.ctl(*words, check=DONE, **more)
+
+    def start(self, argv, **more):
+        p = subprocess.Popen(argv, env={**self.env, **more.pop("env", {})}, text=True, **more)
+        self.started.append(p)
+        return p
+
+    def target(self, name="fake", env=None):
+        """A process that stands in the report page as the shim would put it there."""
+        p = self.start([FAKE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env or {})
+        self.order(p, f"attach {name}")
+        return p
+
+    def order(self, target, line):
+        target.stdin.write(line + "\n")
+        target.stdin.flush()
+        return json.loads(target.stdout.readline())
+
+    def rules(self):
+        return self.ok("list", "--json").json["rules"]
+
+    def rule(self, ident):
+        return next(r for r in self.rules() if str(r["id"]) == str(ident) or r["name"] == ident)
+
+    def daemon_pid(self):
+        return self.ok("daemon", "status", "--json").json["pid"]
