@@ -192,7 +192,7 @@ void rule_store::end_now(const std::function<bool(const live_rule&)>& which, con
 void rule_store::end_expired(std::uint64_t now_ns) {
   end_now([now_ns](const live_rule& r) { return r.compiled.rule.ends_at_ns != 0 && r.compiled.rule.ends_at_ns <= now_ns; },
           "expired");
-  while (!ended_.empty() && now_ns - ended_.front().ended_ns > remember_ns) ended_.pop_front();
+  while (!ended_.empty() && ended_.front().ended_ns + remember_ns < now_ns) ended_.pop_front();  // it may lie after now_ns
 }
 
 result<done> rule_store::set_paused(const std::vector<std::uint32_t>& ids, bool paused) {
