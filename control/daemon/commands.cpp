@@ -52,6 +52,15 @@ std::int32_t pid_in(const json& body) {
 }  // namespace
 
 void daemon::handle(client_id who, const protocol::request& request) {
+  try {
+    dispatch(who, request);
+  } catch (const std::exception& e) {  // a request of a shape that nobody thought of is the asker's trouble, not ours
+    spdlog::error("{}: {}", protocol::command_table[static_cast<unsigned>(request.what)].name, e.what());
+    answer(who, problem{problem_code::failed, std::string("the request failed inside chaosd: ") + e.what(), "", {}});
+  }
+}
+
+void daemon::dispatch(client_id who, const protocol::request& request) {
   const json& body = request.body;
   switch (request.what) {
     case command::set: return set(who, body);
@@ -95,9 +104,8 @@ void daemon::install(client_id who, std::vector<rule_spec> specs, std::uint64_t 
       return job.then(problem{problem_code::not_found, "--owner: there is no process " + std::to_string(compiled->owner),
                               std::to_string(compiled->owner), {}}, {});
     for (const std::string& name : compiled->hostnames) {
-      if (rules_.knows(name)) continue;
-      job.names.push_back(name);
       resolver_.ask(name);
+      if (!rules_.knows(name)) job.names.push_back(name);  // else what is known will do until the answer comes
     }
   }
   installs_.push_back(std::move(job));

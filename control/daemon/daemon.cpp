@@ -113,7 +113,10 @@ void daemon::honour_stop() {
 
 void daemon::drain_events() {
   const std::uint64_t now = monotonic_ns(), lost = drain_.lost();
-  drain_.run(now, [this, now](std::uint64_t seq, const abi::event& e) { timeline_.take(seq, e, now); });
+  drain_.run(now, [this, now](std::uint64_t seq, const abi::event& e) {
+    if (e.kind == abi::event_kind::injection) rules_.count_event(e.rule);
+    timeline_.take(seq, e, now);
+  });
   timeline_.tick(now);
   if (drain_.lost() != lost) spdlog::debug("{} events were lost", drain_.lost() - lost);
 }
@@ -129,8 +132,6 @@ void daemon::after_change() {
   end_timer_.at(rules_.next_end_ns());
   watch_owners();
   set_pace();
-  for (const std::string& name : rules_.hostnames())
-    if (!rules_.knows(name)) resolver_.ask(name);
 }
 
 void daemon::expire() {
@@ -143,8 +144,7 @@ void daemon::refresh_names() {
 }
 
 void daemon::on_addresses(const std::string& name, std::vector<rules::ip_address> addresses) {
-  // a name that is unknown for the moment keeps what it stood for
-  if (!addresses.empty() || !rules_.knows(name)) rules_.set_address(name, std::move(addresses));
+  if (!addresses.empty()) rules_.set_address(name, std::move(addresses));  // unknown for the moment: it keeps what it stood for
   for (install_job& job : installs_) job.names.erase(std::remove(job.names.begin(), job.names.end(), name), job.names.end());
   finish_installs(false);
 }

@@ -54,6 +54,7 @@ class daemon {
 
   // --- commands.cpp: what is asked
   void handle(client_id who, const protocol::request& request);
+  void dispatch(client_id who, const protocol::request& request);
   void set(client_id who, const json& body);
   void check(client_id who, const json& body);
   void apply(client_id who, const json& body);

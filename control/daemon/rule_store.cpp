@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "loop.hpp"
 
@@ -48,6 +49,7 @@ unsigned rule_store::restore(const saved_state& saved, std::uint64_t seed, bool 
     compiled->rule.ends_at_ns = ends;
     compiled->rule.paused = s.paused || !active;
     live_rule r{s.spec, std::move(*compiled), true};
+    next_id_ = std::max(next_id_, s.id + 1);
     if (ends != 0 && ends <= now) {
       forget(std::move(r), "expired");
       continue;
@@ -66,66 +68,61 @@ result<rules::compiled_rule> rule_store::check(const rule_spec& spec, std::uint6
   return rules::compile(spec, how);
 }
 
-unsigned rule_store::take_slot(std::uint32_t id) {
-  const unsigned slot = free_slots_.front();
-  free_slots_.pop_front();
+void rule_store::prepare_slot(unsigned slot, std::uint32_t id) {
   for (ended_rule& e : ended_)
-    if (e.counting && e.rule.compiled.rule.slot == slot) {
-      e.last = report_.counters(slot);
-      e.counting = false;
-    }
+    if (e.rule.compiled.rule.slot == slot && report_.counters(slot).rule == e.rule.id()) e.last = report_.counters(slot);
   report_.give_out(slot, id);
-  return slot;
+}
+
+bool rule_store::is_name(const live_map& rules, const std::string& name) const {
+  return std::any_of(rules.begin(), rules.end(), [&](const auto& entry) { return entry.second.compiled.name == name; });
 }
 
 result<std::vector<std::uint32_t>> rule_store::add(const std::vector<rule_spec>& specs, std::uint64_t run) {
   live_map next = live_;
-  std::vector<live_rule> replaced;
-  std::vector<rules::compiled_rule> compiled;
-  std::set<std::string> new_names;
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    rules::compile_setting how = setting(run);
-    how.id = next_id_ + static_cast<std::uint32_t>(i);
-    auto c = rules::compile(specs[i], how);
-    if (!c) return c.error();
-    if (!new_names.insert(c->name).second)
-      return problem{problem_code::bad_combination, "two of the rules have the name '" + c->name + "'", c->name, {}};
-    for (auto at = next.begin(); at != next.end();) {
-      if (at->second.compiled.name == c->name) {
-        replaced.push_back(at->second);
-        at = next.erase(at);
-      } else {
-        ++at;
-      }
-    }
-    compiled.push_back(std::move(*c));
-  }
-  const std::size_t room = free_slots_.size() + replaced.size();
-  if (next.size() + compiled.size() > abi::rule_max || room < compiled.size())
-    return problem{problem_code::too_many, "there are already " + std::to_string(live_.size()) + " rules, and " +
-                       std::to_string(abi::rule_max) + " is the most: remove one first", "", {}};
-  for (const live_rule& r : replaced) free_slots_.push_back(r.compiled.rule.slot);
-  std::vector<unsigned> taken;
+  std::deque<unsigned> slots = free_slots_;
+  std::vector<std::pair<live_rule, counter_values>> replaced;
   std::vector<std::uint32_t> ids;
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    const std::uint32_t id = next_id_++;
-    compiled[i].rule.slot = take_slot(id);
-    taken.push_back(compiled[i].rule.slot);
-    ids.push_back(id);
-    next.emplace(id, live_rule{specs[i], std::move(compiled[i]), false});
+  std::set<std::string> given;
+  std::uint32_t next_id = next_id_;
+  for (const rule_spec& spec : specs) {
+    rules::compile_setting how = setting(run);
+    how.id = next_id++;
+    auto compiled = rules::compile(spec, how);
+    // a name that was made up must not be one that somebody gave
+    while (compiled && !spec.has(rules::option::name_) && is_name(next, compiled->name)) {
+      how.id = next_id++;
+      compiled = rules::compile(spec, how);
+    }
+    if (!compiled) return compiled.error();
+    if (!given.insert(compiled->name).second)
+      return problem{problem_code::bad_combination, "two of the rules have the name '" + compiled->name + "'", compiled->name, {}};
+    for (auto at = next.begin(); at != next.end(); ++at) {
+      if (at->second.compiled.name != compiled->name) continue;
+      slots.push_back(at->second.compiled.rule.slot);
+      replaced.emplace_back(at->second, counters(at->second));
+      next.erase(at);
+      break;
+    }
+    if (slots.empty())
+      return problem{problem_code::too_many, "there are already " + std::to_string(live_.size()) + " rules, and " +
+                         std::to_string(abi::rule_max) + " is the most: remove one first", "", {}};
+    compiled->rule.slot = slots.front();
+    slots.pop_front();
+    ids.push_back(how.id);
+    next.emplace(how.id, live_rule{spec, std::move(*compiled), false});
   }
-  if (const auto good = commit(std::move(next), true); !good) {
-    for (const unsigned slot : taken) free_slots_.push_front(slot);
-    for (const live_rule& r : replaced)  // still in force, with their slots
-      free_slots_.erase(std::remove(free_slots_.begin(), free_slots_.end(), r.compiled.rule.slot), free_slots_.end());
+  const std::uint32_t before = std::exchange(next_id_, next_id);
+  if (const auto good = commit(std::move(next), true, ids); !good) {
+    next_id_ = before;
     return good.error();
   }
-  for (live_rule& r : replaced) forget(std::move(r), "replaced");
+  free_slots_ = std::move(slots);
+  for (auto& [r, last] : replaced) forget(std::move(r), "replaced", last);
   return ids;
 }
 
-// Saves and publishes `next`; without `must_save` it is published even if it could not be saved.
-result<done> rule_store::commit(live_map next, bool must_save) {
+result<done> rule_store::commit(live_map next, bool must_save, const std::vector<std::uint32_t>& fresh) {
   std::vector<const rules::compiled_rule*> order;
   for (const auto& [id, r] : next) order.push_back(&r.compiled);
   const auto bank = rules::make_bank(order);
@@ -133,6 +130,7 @@ result<done> rule_store::commit(live_map next, bool must_save) {
   const auto saved = state_.save(state_of(next, false));
   if (!saved && must_save) return saved;
   unsaved_ = saved ? "" : saved.error().message;
+  for (const std::uint32_t id : fresh) prepare_slot(next.at(id).compiled.rule.slot, id);
   live_ = std::move(next);
   page_.publish(*bank);
   return done{};
@@ -157,8 +155,30 @@ saved_state rule_store::state_of(const live_map& rules, bool clean) const {
 result<done> rule_store::save(bool clean) const { return state_.save(state_of(live_, clean)); }
 
 void rule_store::forget(live_rule r, const std::string& reason) {
-  ended_.push_back({std::move(r), reason, monotonic_ns(), true, {}});
-  while (ended_.size() > remember_max) ended_.pop_front();
+  const counter_values last = counters(r);
+  forget(std::move(r), reason, last);
+}
+
+void rule_store::forget(live_rule r, const std::string& reason, const counter_values& last) {
+  ended_.push_back({std::move(r), reason, monotonic_ns(), last});
+  while (ended_.size() > remember_max) {
+    events_.erase(ended_.front().rule.id());
+    ended_.pop_front();
+  }
+}
+
+bool rule_store::knows(const std::string& hostname) const {
+  const auto at = names_.find(hostname);
+  return at != names_.end() && !at->second.empty();
+}
+
+void rule_store::count_event(std::uint32_t id) {
+  if (!names_of(id).name.empty()) ++events_[id];  // not for ids that a broken target made up
+}
+
+std::uint64_t rule_store::events_of(std::uint32_t id) const {
+  const auto at = events_.find(id);
+  return at == events_.end() ? 0 : at->second;
 }
 
 result<done> rule_store::end(const std::vector<std::uint32_t>& ids, const std::string& reason) {
@@ -192,7 +212,10 @@ void rule_store::end_now(const std::function<bool(const live_rule&)>& which, con
 void rule_store::end_expired(std::uint64_t now_ns) {
   end_now([now_ns](const live_rule& r) { return r.compiled.rule.ends_at_ns != 0 && r.compiled.rule.ends_at_ns <= now_ns; },
           "expired");
-  while (!ended_.empty() && ended_.front().ended_ns + remember_ns < now_ns) ended_.pop_front();  // it may lie after now_ns
+  while (!ended_.empty() && ended_.front().ended_ns + remember_ns < now_ns) {  // it may lie after now_ns
+    events_.erase(ended_.front().rule.id());
+    ended_.pop_front();
+  }
 }
 
 result<done> rule_store::set_paused(const std::vector<std::uint32_t>& ids, bool paused) {
@@ -264,7 +287,7 @@ nlohmann::json rule_store::describe_common(const live_rule& r, const counter_val
   const abi::rule& rule = r.compiled.rule;
   nlohmann::json out{{"id", rule.id}, {"name", r.compiled.name}, {"kind", abi::effect_table[static_cast<unsigned>(r.spec.kind)].name},
                      {"target", r.compiled.target}, {"dry_run", rule.dry_run != 0}, {"never_matched", c.matched == 0},
-                     {"rule", rules::json_of(r.spec)}, {"text", rules::normalised_text(r.spec)}};
+                     {"rule", rules::json_of(r.spec)}, {"text", rules::normalised_text(r.spec)}, {"events", events_of(rule.id)}};
   if (rule.run) out["run"] = rule.run;
   if (r.compiled.owner) out["owner"] = r.compiled.owner;
 #define RULE_COUNTER(name, unit, meaning) out[#name] = c.name;
@@ -286,7 +309,8 @@ nlohmann::json rule_store::describe(const live_rule& r) const {
 }
 
 nlohmann::json rule_store::describe(const ended_rule& r) const {
-  nlohmann::json out = describe_common(r.rule, r.counting ? counters(r.rule) : r.last);
+  const counter_values now = counters(r.rule);  // calls that were under way still count, until the slot has a new owner
+  nlohmann::json out = describe_common(r.rule, now.rule == r.rule.id() ? now : r.last);
   out["remaining_ms"] = 0;
   out["paused"] = false;
   out["state"] = "ended";

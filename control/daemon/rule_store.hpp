@@ -29,8 +29,7 @@ struct ended_rule {
   live_rule rule;
   std::string reason;
   std::uint64_t ended_ns = 0;
-  bool counting = true;          // its slot still is its own
-  counter_values last;           // else these
+  counter_values last;           // as they were when it ended, or when its slot was given to another rule
 };
 
 struct rule_names {  // what an event says of its rule
@@ -62,7 +61,7 @@ class rule_store {
   // Compiles again with what names stand for now, and publishes when that changes anything.
   void set_address(const std::string& hostname, std::vector<rules::ip_address> addresses);
   std::vector<std::string> hostnames() const;
-  bool knows(const std::string& hostname) const { return names_.count(hostname) != 0; }
+  bool knows(const std::string& hostname) const;  // addresses of it
 
   std::uint64_t next_end_ns() const;  // 0: no rule ends by itself
   const std::map<std::uint32_t, live_rule>& live() const { return live_; }
@@ -72,6 +71,8 @@ class rule_store {
   counter_values counters(const live_rule& r) const;
   nlohmann::json describe(const live_rule& r) const;
   nlohmann::json describe(const ended_rule& r) const;
+
+  void count_event(std::uint32_t id);  // one event of this rule was taken out of the ring
 
   std::uint64_t open_run(std::int32_t pid, std::uint64_t start_ticks);
   void close_run(std::uint64_t run);
@@ -84,10 +85,15 @@ class rule_store {
   using live_map = std::map<std::uint32_t, live_rule>;  // in id order, which is the order of effect
 
   rules::compile_setting setting(std::uint64_t run) const;
-  rules::result<rules::done> commit(live_map next, bool must_save);
+  // Saves and publishes `next`; without `must_save` it is published even if it could not be saved. The counters of
+  // `fresh` rules are zeroed between the two.
+  rules::result<rules::done> commit(live_map next, bool must_save, const std::vector<std::uint32_t>& fresh = {});
   saved_state state_of(const live_map& rules, bool clean) const;
   void forget(live_rule r, const std::string& reason);
-  unsigned take_slot(std::uint32_t id);
+  void forget(live_rule r, const std::string& reason, const counter_values& last);
+  void prepare_slot(unsigned slot, std::uint32_t id);
+  bool is_name(const live_map& rules, const std::string& name) const;
+  std::uint64_t events_of(std::uint32_t id) const;
   nlohmann::json describe_common(const live_rule& r, const counter_values& c) const;
 
   page_writer& page_;
@@ -100,6 +106,7 @@ class rule_store {
   std::deque<unsigned> free_slots_;
   std::vector<saved_run> runs_;
   rules::address_book names_;
+  std::map<std::uint32_t, std::uint64_t> events_;  // taken out of the ring, by rule, live or ended
   std::uint32_t next_id_ = 1;
   std::uint64_t next_run_ = 1;
   std::uint64_t seed_ = 0;

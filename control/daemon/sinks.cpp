@@ -66,7 +66,7 @@ std::uint16_t sinks::blackhole(int family) {
     if (filler < 0) return 0;
     const bool through = connect(filler, &at.any, n) == 0;
     pollfd wait{filler, POLLOUT, 0};
-    if (!through && errno == EINPROGRESS && poll(&wait, 1, 30) == 0) {
+    if (!through && errno == EINPROGRESS && poll(&wait, 1, 10) == 0) {
       close(filler);  // this SYN was dropped: the backlog is full
       return port_of(at);
     }

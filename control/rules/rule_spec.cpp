@@ -43,6 +43,14 @@ result<done> put(rule_spec& spec, option o, std::string text) {
   return done{};
 }
 
+bool is_utf8(const std::string& text) {
+  try {
+    return !json(text).dump().empty();
+  } catch (const json::exception&) {
+    return false;
+  }
+}
+
 result<done> check_text(std::string_view what, const std::string& text) {
   if (text.size() > text_max)
     return problem{problem_code::bad_value, std::string(what) + " is longer than " + std::to_string(text_max) + " bytes",
@@ -50,6 +58,7 @@ result<done> check_text(std::string_view what, const std::string& text) {
   for (const char c : text)
     if (static_cast<unsigned char>(c) < 32 || c == 127)
       return problem{problem_code::bad_value, std::string(what) + " has a control character in it", "", {}};
+  if (!is_utf8(text)) return problem{problem_code::bad_value, std::string(what) + " is not UTF-8", "", {}};
   return done{};
 }
 
