@@ -1,0 +1,123 @@
+// Events as lines: their fields, the aggregation that loses no count, the bound on the files.
+#include "control/daemon/timeline.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "support.hpp"
+
+namespace chaos::daemon {
+namespace {
+
+using nlohmann::json;
+using testing_support::temporary_folder;
+
+class Timeline : public testing::Test {
+ protected:
+  void SetUp() override { open(); }
+  void open() {
+    timeline_.reset();
+    timeline_ = std::make_unique<timeline>(path(), [](std::uint32_t id) { return rule_names{"rule" + std::to_string(id), "t"}; },
+                                           [this](const std::string& line) { lines_.push_back(json::parse(line)); });
+  }
+  std::string path() const { return folder_.path() + "/timeline.jsonl"; }
+  static abi::event sample() {
+    abi::event e{};
+    e.time_ns = 123;
+    e.pid = getpid();
+    e.tid = 5;
+    e.rule = 7;
+    e.function = static_cast<std::uint16_t>(abi::function_id::recv);
+    e.error = ECONNRESET;
+    e.delay_ns = 9;
+    e.effect = static_cast<std::uint8_t>(abi::effect::error);
+    e.connection = 3;
+    e.operation = 4;
+    std::strcpy(e.text, "127.0.0.1:6379");
+    return e;
+  }
+  temporary_folder folder_;
+  std::vector<json> lines_;
+  std::unique_ptr<timeline> timeline_;
+};
+
+TEST_F(Timeline, HasTheDocumentedFields) {
+  abi::event e = sample();
+  e.caller = reinterpret_cast<std::uint64_t>(&getpid);
+  timeline_->take(11, e, 1);
+  ASSERT_EQ(lines_.size(), 1u);
+  const json& line = lines_[0];
+  for (const char* field : {"seq", "time_ns", "pid", "tid", "function", "rule", "kind", "target", "effect", "errno", "delay_ns", "bytes", "connection", "op", "caller"})
+    EXPECT_TRUE(line.contains(field)) << field;
+  EXPECT_EQ(line["seq"], 11);
+  EXPECT_EQ(line["function"], "recv");
+  EXPECT_EQ(line["rule"], 7);
+  EXPECT_EQ(line["rule_name"], "rule7");
+  EXPECT_EQ(line["kind"], "injection");
+  EXPECT_EQ(line["target"], "127.0.0.1:6379");
+  EXPECT_EQ(line["effect"], "error");
+  EXPECT_EQ(line["errno"], "ECONNRESET");
+  EXPECT_NE(line["caller"].get<std::string>().find("+0x"), std::string::npos) << line["caller"];
+}
+
+TEST_F(Timeline, WhatATargetInventsIsStillALineOfJson) {
+  abi::event e;
+  std::memset(static_cast<void*>(&e), 0xff, sizeof e);
+  timeline_->take(UINT64_MAX, e, 1);
+  std::memset(e.text, '"', sizeof e.text);
+  e.kind = abi::event_kind::annotation;
+  timeline_->take(1, e, 1);
+  std::memset(e.text, '\n', sizeof e.text);
+  timeline_->take(2, e, 1);
+  EXPECT_EQ(lines_.size(), 3u);
+}
+
+TEST_F(Timeline, AggregatesAboveAThousandASecondAndCountsAll) {
+  constexpr std::uint64_t total = 5000, second = 1'000'000'000;
+  for (std::uint64_t i = 0; i < total; ++i) timeline_->take(i, sample(), second + i);
+  timeline_->tick(2 * second + total);
+  std::uint64_t counted = 0, single = 0;
+  for (const json& line : lines_) {
+    const bool aggregated = line.value("aggregated", false);
+    counted += aggregated ? line["count"].get<std::uint64_t>() : 1;
+    single += !aggregated;
+  }
+  EXPECT_EQ(single, timeline::lines_a_second);
+  EXPECT_EQ(counted, total);
+  EXPECT_EQ(lines_.back()["rule"], 7);
+  EXPECT_EQ(lines_.back()["seq"], total - 1);
+}
+
+TEST_F(Timeline, GoesOnAfterTheLastTicketInTheFile) {
+  EXPECT_EQ(timeline::next_ticket(path()), 0u);
+  timeline_->take(41, sample(), 1);
+  timeline_->flush();
+  EXPECT_EQ(timeline::next_ticket(path()), 42u);
+}
+
+TEST_F(Timeline, IsRotatedAndBounded) {
+  const std::string line = "{\"text\":\"" + std::string(100'000, 'x') + "\"}\n";
+  const auto lines = (timeline::files_kept + 2) * timeline::file_bytes_max / line.size();
+  timeline quiet(path(), [](std::uint32_t) { return rule_names{}; }, [](const std::string&) {});
+  for (std::size_t i = 0; i < lines; ++i) quiet.say(line);
+  quiet.flush();
+  std::size_t files = 0, bytes = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+    ++files;
+    bytes += entry.file_size();
+  }
+  EXPECT_EQ(files, timeline::files_kept);
+  EXPECT_LE(bytes, timeline::files_kept * (timeline::file_bytes_max + 1024 * 1024));
+  EXPECT_EQ(quiet.unwritten(), 0u);
+}
+
+TEST_F(Timeline, RemembersABoundedNumberOfLines) {
+  for (int i = 0; i < 3000; ++i) timeline_->say("{}\n");
+  EXPECT_EQ(timeline_->recent().size(), timeline::recent_max);
+}
+
+}  // namespace
+}  // namespace chaos::daemon
