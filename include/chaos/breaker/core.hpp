@@ -181,7 +181,11 @@ class breaker_core final : public fallback_host {
   }
 
   // After fork(), with the lock held (see registry.hpp).
-  void after_fork_in_child() noexcept { hub_->after_fork_in_child(); }
+  void after_fork_in_child() noexcept {
+    hub_->after_fork_in_child();
+    // The slot is the parent's; the child is a breaker of its own to chaos-ctl.
+    if (slot_) slot_ = chaos_breaker_slot(name_.c_str());
+  }
 
   void note_fallback(bool worked, const char* how) noexcept override {
     if (worked) shards_.fell_back();

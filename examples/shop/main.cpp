@@ -1,0 +1,136 @@
+// An HTTP shop that keeps selling when its cache fails, and says no quickly when its database fails too.
+//
+//   shop --port 8080 --redis redis://127.0.0.1:6379 --postgres "host=127.0.0.1 dbname=shop" --create 1000
+//   curl -i http://127.0.0.1:8080/item/7      200, X-Source: redis | postgres; 404; 503 with Retry-After
+//   curl http://127.0.0.1:8080/healthz        the state of both breakers
+//   curl http://127.0.0.1:8080/metrics        Prometheus
+//
+// Exit codes: 0 ended by SIGTERM or SIGINT, 1 cannot serve, 2 wrong usage.
+#include <httplib.h>
+#include <signal.h>
+
+#include <charconv>
+#include <iostream>
+#include <map>
+#include <sstream>
+#include <thread>
+
+#include "catalog.hpp"
+
+namespace {
+
+struct options : shop::settings {
+  int port = 8080;
+  int create = 0;
+};
+
+[[noreturn]] void usage(const std::string& wrong) {
+  std::cerr << "shop: " << wrong
+            << "\nusage: shop [--port N] [--redis URL] [--postgres CONNINFO] [--timeout-ms N] [--recovery-ms N] "
+               "[--ttl-s N] [--create ITEMS]\n";
+  std::exit(2);
+}
+
+options parse(int argc, char** argv) {
+  options o;
+  for (int i = 1; i < argc; i += 2) {
+    const std::string name = argv[i];
+    if (i + 1 >= argc) usage(name + " needs a value");
+    const std::string value = argv[i + 1];
+    const auto number = [&](int least, int most) {
+      int n = 0;
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
+      if (error != std::errc() || end != value.data() + value.size() || n < least || n > most)
+        usage(name + " is \"" + value + "\"; expected " + std::to_string(least) + " to " + std::to_string(most));
+      return n;
+    };
+    if (name == "--port") o.port = number(1, 65535);
+    else if (name == "--redis") o.redis = value;
+    else if (name == "--postgres") o.postgres = value;
+    else if (name == "--timeout-ms") o.timeout = std::chrono::milliseconds(number(1, 60'000));
+    else if (name == "--recovery-ms") o.recovery = std::chrono::milliseconds(number(1, 3'600'000));
+    else if (name == "--ttl-s") o.item_ttl = std::chrono::seconds(number(1, 86'400));
+    else if (name == "--create") o.create = number(1, 1'000'000);
+    else usage("unknown option " + name);
+  }
+  return o;
+}
+
+struct counters {
+  std::atomic<std::uint64_t> redis{0}, postgres{0}, not_found{0}, unavailable{0};
+
+  std::string text() const {
+    std::ostringstream out;
+    out << "# HELP shop_requests_total Item requests by what answered them.\n# TYPE shop_requests_total counter\n";
+    const std::pair<const char*, std::uint64_t> rows[] = {
+        {"redis", redis}, {"postgres", postgres}, {"not_found", not_found}, {"unavailable", unavailable}};
+    for (const auto& [name, n] : rows) out << "shop_requests_total{answer=\"" << name << "\"} " << n << '\n';
+    return out.str();
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const options o = parse(argc, argv);
+  sigset_t ends;  // before any thread, so that all of them leave these signals to sigwait() below
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+
+  shop::catalog catalog(o);
+  counters count;
+  if (o.create) catalog.create(o.create);
+
+  httplib::Server server;
+  server.Get(R"(/item/(\d{1,9}))", [&](const httplib::Request& request, httplib::Response& response) {
+    const auto found = catalog.find(std::stoi(request.matches[1]));
+    if (!found) {
+      ++count.unavailable;
+      const auto wait = std::chrono::ceil<std::chrono::seconds>(found.error().retry_after).count();
+      response.status = 503;
+      response.set_header("Retry-After", std::to_string(std::max<std::int64_t>(1, wait)));
+      response.set_content(found.error().message() + "\n", "text/plain");
+    } else if (!*found) {
+      ++count.not_found;
+      response.status = 404;
+      response.set_content("no such item\n", "text/plain");
+    } else {
+      ++((*found)->from == std::string_view("redis") ? count.redis : count.postgres);
+      response.set_header("X-Source", (*found)->from);
+      response.set_content((*found)->json + "\n", "application/json");
+    }
+  });
+  server.Get("/healthz", [&](const httplib::Request&, httplib::Response& response) {
+    response.set_content(std::string("{\"redis\":\"") + to_string(catalog.redis_circuit().state()) + "\",\"postgres\":\"" +
+                             to_string(catalog.postgres_circuit().state()) + "\"}\n",
+                         "application/json");
+  });
+  server.Get("/metrics", [&](const httplib::Request&, httplib::Response& response) {
+    response.set_content(chaos::breakers().prometheus() + count.text(), "text/plain; version=0.0.4");
+  });
+  server.set_tcp_nodelay(true);
+  // httplib asks for SO_REUSEPORT: a second shop on the same port would take half of the customers.
+  server.set_socket_options([](socket_t s) {
+    const int on = 1;
+    setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  });
+  if (!server.bind_to_port("127.0.0.1", o.port)) {
+    std::cerr << "shop: cannot listen on 127.0.0.1:" << o.port << '\n';
+    return 1;
+  }
+  std::thread serving([&] { server.listen_after_bind(); });
+  std::cout << "shop: listening on http://127.0.0.1:" << o.port << std::endl;
+  int signal = 0;
+  sigwait(&ends, &signal);
+  server.stop();
+  serving.join();
+  return 0;
+} catch (const std::invalid_argument& e) {
+  std::cerr << "shop: " << e.what() << '\n';
+  return 2;
+} catch (const std::exception& e) {
+  std::cerr << "shop: " << e.what() << '\n';
+  return 1;
+}
