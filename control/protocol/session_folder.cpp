@@ -37,10 +37,23 @@ long libc_sys::size(int fd) {
   struct stat s{};
   return fstat(fd, &s) < 0 ? -1 : static_cast<long>(s.st_size);
 }
-int libc_sys::allocate(int fd, long n) { return posix_fallocate(fd, 0, n); }
+int libc_sys::allocate(int fd, long n) {
+  const int error = posix_fallocate(fd, 0, n);
+  if (error) errno = error;
+  return error ? -1 : 0;
+}
 int libc_sys::link(const char* from, const char* to) { return ::link(from, to); }
-void libc_sys::unlink(const char* path) { ::unlink(path); }
-void libc_sys::close(int fd) { ::close(fd); }
+// Cleaning up after a failure must not hide it.
+void libc_sys::unlink(const char* path) {
+  const int before = errno;
+  ::unlink(path);
+  errno = before;
+}
+void libc_sys::close(int fd) {
+  const int before = errno;
+  ::close(fd);
+  errno = before;
+}
 int libc_sys::pid() { return static_cast<int>(getpid()); }
 
 result<session_location> locate_session(const std::string& dir, const std::string& session) {

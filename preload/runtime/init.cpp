@@ -42,11 +42,11 @@ Page* map_page(int fd, int protection) {
   return p < 0 && p > -4096 ? nullptr : reinterpret_cast<Page*>(p);
 }
 
+// No dlopen here, not even of what is loaded: it would run libc's own constructor now, without arguments and environment,
+// and the program would start with an empty `environ`.
 void find_clock() {
-  void* libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD | RTLD_LOCAL);
-  void* clock = libc ? dlsym(libc, "clock_gettime") : dlsym(RTLD_NEXT, "clock_gettime");
-  sys::clock_function = reinterpret_cast<decltype(sys::clock_function)>(clock);
-  test_cancel = reinterpret_cast<void (*)()>(dlsym(libc ? libc : RTLD_NEXT, "pthread_testcancel"));
+  sys::clock_function = reinterpret_cast<decltype(sys::clock_function)>(dlsym(RTLD_NEXT, "clock_gettime"));
+  test_cancel = reinterpret_cast<void (*)()>(dlsym(RTLD_NEXT, "pthread_testcancel"));
 }
 
 void know_ourselves() {

@@ -1,0 +1,195 @@
+"""Every kind of bad input has a message of its own: the word, where it stood, what would be right. Nothing changes."""
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import unittest
+
+from harness import CTL, FAILED, USAGE, SessionTest, until
+
+# words, code, the wrong word, what the message or `expected` must name
+REFUSED = [
+    (["set", "latancy", "a:1", "1ms"], "unknown_kind", "latancy", "latency"),
+    (["set", "frobnicate", "a:1"], "unknown_kind", "frobnicate", "latency"),
+    (["set"], "missing_word", "", "latency"),
+    (["set", "latency"], "missing_word", "", ""),
+    (["set", "latency", "a:1"], "missing_word", "", ""),
+    (["set", "latency", "a:99999", "1ms"], "bad_target", "", "65535"),
+    (["set", "latency", "10.0.0.0/33", "1ms"], "bad_target", "", "32"),
+    (["set", "latency", "[::1", "1ms"], "bad_target", "", "]"),
+    (["set", "latency", "malloc", "1ms"], "wrong_target", "malloc", ""),
+    (["set", "enomem", "redis:6379"], "wrong_target", "", "malloc"),
+    (["set", "latency", "a:1", "200"], "bad_value", "200", "200ms"),
+    (["set", "latency", "a:1", "200parsec"], "bad_value", "200parsec", "ms"),
+    (["set", "latency", "a:1", "-5ms"], None, None, ""),
+    (["set", "latency", "a:1", "5ms", "6ms"], "unexpected_word", "6ms", ""),
+    (["set", "error", "a:1", "ECONRESET"], "unknown_errno", "ECONRESET", "ECONNRESET"),
+    (["set", "error", "a:1", "ENOSPC", "--on", "recv"], "impossible_errno", "ENOSPC", "ECONNRESET"),
+    (["set", "error", "file:/tmp/*", "ECONNREFUSED"], "impossible_errno", "ECONNREFUSED", "EIO"),
+    (["set", "error", "a:1", "ECONNRESET", "--on", "recvv"], "unknown_function", "recvv", "recv"),
+    (["set", "latency", "a:1", "1ms", "--jiter", "1ms"], "unknown_option", "--jiter", "--jitter"),
+    (["set", "latency", "a:1", "1ms", "--how", "refuse"], None, "--how", ""),
+    (["set", "loss", "a:1", "1.5"], "bad_value", "1.5", ""),
+    (["set", "loss", "a:1", "101%"], "bad_value", "101%", ""),
+    (["set", "latency", "a:1", "1ms", "--probability", "2"], "bad_value", "2", ""),
+    (["set", "latency", "a:1", "1ms", "--probability", "-1"], "bad_value", "-1", ""),
+    (["set", "latency", "a:1", "1ms", "--when", "7..3"], "bad_value", "7..3", ""),
+    (["set", "latency", "a:1", "1ms", "--when", "XOA"], "bad_value", "XOA", ""),
+    (["set", "latency", "a:1", "1ms", "--scope", "conection"], "bad_value", "conection", "connection"),
+    (["set", "latency", "a:1", "1ms", "--for", "1min", "--forever"], "bad_combination", "", ""),
+    (["set", "latency", "udp://a:1", "1ms", "--name", "bad name"], None, "bad name", ""),
+    (["set", "slicer", "udp://*:53"], "bad_combination", "", ""),
+    (["set", "latency", "*", "1ms"], "needs_everything", "", "--everything"),
+    (["set", "down", "a:1", "--how", "sideways"], "bad_value", "sideways", "refuse"),
+    (["set", "duplicate", "tcp://a:1", "10%"], None, None, ""),
+]
+
+
+class BadInput(SessionTest):
+    def test_is_refused_with_its_own_message_and_starts_no_daemon(self):
+        for words, code, word, names in REFUSED:
+            with self.subTest(" ".join(words)):
+                answer = self.ctl(*words, "--json")
+                self.assertEqual(answer.code, USAGE, answer)
+                error = answer.json["error"]
+                if code:
+                    self.assertEqual(error["code"], code, error)
+                if word:
+                    self.assertEqual(error["word"], word, error)
+                self.assertIn(names, error["message"] + " ".join(error["expected"]))
+                text = self.ctl(*words)
+                self.assertEqual((text.code, text.out), (USAGE, ""))
+                self.assertTrue(text.err.startswith("chaos-ctl"), text.err)
+                self.assertIn(error["message"], text.err)
+        self.assertEqual(self.daemons(), [])
+        self.assertEqual(os.listdir(self.dir), [])
+
+    def test_messages_differ(self):
+        said = {}
+        for words, code, *_ in REFUSED:
+            message = self.ctl(*words, "--json").json["error"]["message"]
+            self.assertGreater(len(message), 10)
+            self.assertNotIn(message, said, f"{words} and {said.get(message)}")
+            said[message] = words
+
+    def test_the_wrong_word_is_underlined(self):
+        err = self.ctl("set", "latency", "redis:6379", "200").err.splitlines()
+        self.assertEqual(err[1], "  chaos-ctl set latency redis:6379 200")
+        self.assertEqual(err[2], "                                   ^~~")
+
+    def test_changes_nothing_in_a_running_session(self):
+        self.ok("set", "latency", "127.0.0.1:1", "1ms", "--name", "x", "--forever")
+        target = self.target()
+        before, generation = self.rules(), self.order(target, "page")["generation"]
+        for words, *_ in REFUSED:
+            self.assertEqual(self.ctl(*words, "--name", "x").code, USAGE)
+        self.assertEqual(self.rules(), before)
+        self.assertEqual(self.order(target, "page")["generation"], generation)
+
+    def test_too_many_rules(self):
+        ini = lambda first, n: "".join(f"[fault r{i}]\nkind = latency\ntarget = 127.0.0.1:{1 + i}\nvalue = 1ms\n" for i in range(first, first + n))
+        self.ok("apply", "-", stdin=ini(0, 256))
+        for words, stdin in ((["set", "latency", "127.0.0.1:9", "1ms"], None), (["apply", "-"], ini(300, 2))):
+            answer = self.ctl(*words, "--json", stdin=stdin)
+            self.assertEqual(answer.code, FAILED)
+            self.assertEqual(answer.json["error"]["code"], "too_many")
+            self.assertIn("256", answer.json["error"]["message"])
+        self.assertEqual(len([r for r in self.rules() if r["state"] != "ended"]), 256)
+        self.ok("rm", "r7")
+        self.ok("set", "latency", "127.0.0.1:9", "1ms")
+
+    def test_corrupt_state_file_is_kept_aside_and_said(self):
+        for junk in ("{ not json", '{"rules": 7}', "", "\0" * 100):
+            with self.subTest(junk):
+                self.ok("daemon", "start")
+                self.ok("daemon", "stop")
+                with open(f"{self.dir}/default/state.json", "w") as f:
+                    f.write(junk)
+                status = self.ok("daemon", "start", "--json").json
+                self.assertTrue(any("state" in n for n in status["notes"]), status["notes"])
+                aside = [n for n in os.listdir(f"{self.dir}/default") if n.startswith("state.json.")]
+                self.assertTrue(aside)
+                self.assertEqual(self.rules(), [])
+                self.ok("daemon", "stop")
+                for name in aside:
+                    os.unlink(f"{self.dir}/default/{name}")
+
+    def test_session_folder_of_somebody_else(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root to give a folder away")
+        os.mkdir(f"{self.dir}/default", 0o700)
+        os.chown(f"{self.dir}/default", 65534, 65534)
+        answer = self.ctl("set", "latency", "127.0.0.1:1", "1ms", "--json")
+        self.assertEqual(answer.code, FAILED)
+        self.assertEqual(answer.json["error"]["code"], "not_allowed")
+        self.assertIn("owned", answer.json["error"]["message"])
+        os.chown(f"{self.dir}/default", 0, 0)
+        os.chmod(f"{self.dir}/default", 0o777)
+        answer = self.ctl("set", "latency", "127.0.0.1:1", "1ms", "--json")
+        self.assertEqual(answer.code, FAILED)
+        self.assertIn("chmod", answer.json["error"]["message"])
+
+    def test_page_of_another_version(self):
+        self.ok("daemon", "start")
+        self.ok("daemon", "stop")
+        with open(f"{self.dir}/default/rules", "r+b") as f:
+            f.seek(8)
+            f.write(struct.pack("<I", 77))
+        answer = self.ctl("set", "latency", "127.0.0.1:1", "1ms", "--json")
+        self.assertEqual(answer.code, FAILED, answer)
+        self.assertIn("version", answer.json["error"]["message"])
+        self.assertIn("version", self.ctl("stop", "--json").json["error"]["message"])
+        self.assertIn("77", self.ok("doctor").out)
+        self.assertEqual(self.daemons(), [])
+
+    def test_full_disk(self):
+        small = os.path.join(self.dir, "small")
+        os.mkdir(small)
+        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs", small], capture_output=True)
+        if mount.returncode:
+            self.skipTest("may not mount a small tmpfs")
+        try:
+            answer = self.ctl("--dir", small, "set", "latency", "127.0.0.1:1", "1ms", "--json")
+            self.assertEqual(answer.code, FAILED, answer)
+            self.assertRegex(answer.json["error"]["message"].lower(), "space|room|full")
+            self.assertEqual(self.daemons(small), [])
+        finally:
+            subprocess.run(["umount", small], check=True)
+
+    def test_disk_that_fills_later_refuses_the_change(self):
+        small = os.path.join(self.dir, "small")
+        os.mkdir(small)
+        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", small], capture_output=True)
+        if mount.returncode:
+            self.skipTest("may not mount a small tmpfs")
+        try:
+            self.ok("--dir", small, "set", "latency", "127.0.0.1:1", "1ms")
+            filler = os.open(f"{small}/filler", os.O_CREAT | os.O_WRONLY)
+            try:
+                while True:
+                    os.write(filler, b"x" * 4096)
+            except OSError:
+                os.close(filler)
+            answer = self.ctl("--dir", small, "set", "latency", "127.0.0.1:2", "1ms", "--json")
+            self.assertEqual(answer.code, FAILED, answer)
+            self.assertEqual(answer.json["error"]["code"], "not_saved")
+            self.assertEqual(len(self.ok("--dir", small, "list", "--json").json["rules"]), 1)
+        finally:
+            for pid in self.daemons(small):
+                os.kill(pid, signal.SIGKILL)
+                until(lambda: not self.daemons(small), "the end of chaosd")
+            subprocess.run(["umount", small], check=True)
+
+    def test_command_line(self):
+        for words, names in ((["lst"], "list"), ([], "--help"), (["list", "--jsn"], "--json"), (["watch", "--count", "x"], "whole number"),
+                             (["doctor", "--pid", "x"], "process id"), (["doctor", "ls", "--pid", "1"], "one thing"),
+                             (["run"], "CMD"), (["run", "--set", "latency x", "--", "true"], ""), (["run", "--set", "a 'b", "--", "true"], "never closed")):
+            answer = self.ctl(*words)
+            self.assertEqual(answer.code, USAGE, (words, answer))
+            self.assertIn(names, answer.err)
+        self.assertEqual(self.daemons(), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
