@@ -7,6 +7,17 @@
 
 namespace chaos::cli::commands {
 
+namespace {
+
+// attached_ms is a moment of the monotonic clock, as all times in our JSON are.
+std::string attached_since(std::uint64_t attached_ms) {
+  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  const auto ago = static_cast<std::uint64_t>(now) > attached_ms ? static_cast<std::uint64_t>(now) - attached_ms : 0;
+  return human_ns((ago < 10'000 ? ago : ago / 1000 * 1000) * 1'000'000);
+}
+
+}  // namespace
+
 int ps(const invocation& from) {
   json answer;
   session_location where;
@@ -23,7 +34,7 @@ int ps(const invocation& from) {
       std::string limits;
       for (const auto& l : array_of(p, "limits"))
         if (l.is_string()) limits += (limits.empty() ? "" : ", ") + l.get<std::string>();
-      t.row({std::to_string(number(p, "pid")), text_of(p, "name"), text_of(p, "executable"), human_ns(number(p, "attached_ms") * 1'000'000) + " ago",
+      t.row({std::to_string(number(p, "pid")), text_of(p, "name"), text_of(p, "executable"), attached_since(number(p, "attached_ms")) + " ago",
              std::to_string(number(p, "functions")), limits});
     }
     print(t.text());
