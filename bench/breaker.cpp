@@ -1,5 +1,5 @@
-// What does a breaker cost a call? Ours, and beside it in the same run a mutex-and-deque breaker as one would write it.
-// Runs with 1 and 2 threads; the time is per call of each thread.
+// What does a breaker cost a call? Ours, and beside it in the same run a mutex-and-deque breaker as one would write
+// it. Runs with 1 and 2 threads; the time is per call of each thread.
 #include <benchmark/benchmark.h>
 
 #include <stdexcept>

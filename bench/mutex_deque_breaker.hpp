@@ -13,7 +13,7 @@ template <class clock>
 class basic_mutex_deque_breaker {
  public:
   explicit basic_mutex_deque_breaker(std::size_t window = 100, std::size_t minimum = 10, double rate = 0.5,
-                               std::chrono::nanoseconds recovery = std::chrono::seconds(30))
+                                     std::chrono::nanoseconds recovery = std::chrono::seconds(30))
       : window_(window), minimum_(minimum), rate_(rate), recovery_(recovery) {}
 
   bool allow() {

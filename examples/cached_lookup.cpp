@@ -1,4 +1,5 @@
-// Looks up keys in Redis and answers from memory when Redis does not: value, source, age and the state of the breaker.
+// Looks up keys in Redis and answers from memory when Redis does not: value, source, age and the state of the
+// breaker.
 //
 //   cached_lookup --redis redis://127.0.0.1:6379 --repeat 100 --interval-ms 200 greeting
 //

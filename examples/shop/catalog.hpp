@@ -28,7 +28,11 @@ class catalog {
  public:
   explicit catalog(const settings& s)
       // No L1 here: with both stores down the shop says so rather than sell at yesterday's price.
-      : redis_(s.redis, {.connect_timeout = s.timeout, .timeout = s.timeout, .l1_entries = 1, .l1_fresh = {}, .l1_stale = {},
+      : redis_(s.redis, {.connect_timeout = s.timeout,
+                         .timeout = s.timeout,
+                         .l1_entries = 1,
+                         .l1_fresh = {},
+                         .l1_stale = {},
                          .breaker = {.recovery_timeout = s.recovery}}),
         pg_(s.postgres, s.timeout),
         postgres_("postgres", {.recovery_timeout = s.recovery}),
@@ -40,7 +44,8 @@ class catalog {
     if (auto cached = redis_.get(key); cached && *cached) return std::optional<item>({std::move(**cached), "redis"});
     auto found = postgres_.call([&]() -> std::optional<item> {
       const auto rows = pg_.query(
-          "select json_build_object('id', id, 'name', name, 'price_cents', price_cents)::text from items where id = $1",
+          "select json_build_object('id', id, 'name', name, 'price_cents', price_cents)::text from items where id = "
+          "$1",
           {std::to_string(id)});
       if (rows.empty()) return std::nullopt;
       return item{rows[0][0], "postgres"};
@@ -52,8 +57,10 @@ class catalog {
   // Makes and fills the table; for demonstrations and tests.
   void create(int items) {
     pg_.query("create table if not exists items (id int primary key, name text not null, price_cents int not null)");
-    pg_.query("insert into items select i, 'thing ' || i, i * 100 from generate_series(1, $1::int) i on conflict do nothing",
-              {std::to_string(items)});
+    pg_.query(
+        "insert into items select i, 'thing ' || i, i * 100 from generate_series(1, $1::int) i on conflict do "
+        "nothing",
+        {std::to_string(items)});
   }
 
   chaos::breaker& redis_circuit() { return redis_.circuit(); }

@@ -44,14 +44,22 @@ options parse(int argc, char** argv) {
         usage(name + " is \"" + value + "\"; expected " + std::to_string(least) + " to " + std::to_string(most));
       return n;
     };
-    if (name == "--port") o.port = number(1, 65535);
-    else if (name == "--redis") o.redis = value;
-    else if (name == "--postgres") o.postgres = value;
-    else if (name == "--timeout-ms") o.timeout = std::chrono::milliseconds(number(1, 60'000));
-    else if (name == "--recovery-ms") o.recovery = std::chrono::milliseconds(number(1, 3'600'000));
-    else if (name == "--ttl-s") o.item_ttl = std::chrono::seconds(number(1, 86'400));
-    else if (name == "--create") o.create = number(1, 1'000'000);
-    else usage("unknown option " + name);
+    if (name == "--port")
+      o.port = number(1, 65535);
+    else if (name == "--redis")
+      o.redis = value;
+    else if (name == "--postgres")
+      o.postgres = value;
+    else if (name == "--timeout-ms")
+      o.timeout = std::chrono::milliseconds(number(1, 60'000));
+    else if (name == "--recovery-ms")
+      o.recovery = std::chrono::milliseconds(number(1, 3'600'000));
+    else if (name == "--ttl-s")
+      o.item_ttl = std::chrono::seconds(number(1, 86'400));
+    else if (name == "--create")
+      o.create = number(1, 1'000'000);
+    else
+      usage("unknown option " + name);
   }
   return o;
 }
@@ -103,8 +111,8 @@ int main(int argc, char** argv) try {
     }
   });
   server.Get("/healthz", [&](const httplib::Request&, httplib::Response& response) {
-    response.set_content(std::string("{\"redis\":\"") + to_string(catalog.redis_circuit().state()) + "\",\"postgres\":\"" +
-                             to_string(catalog.postgres_circuit().state()) + "\"}\n",
+    response.set_content(std::string("{\"redis\":\"") + to_string(catalog.redis_circuit().state()) +
+                             "\",\"postgres\":\"" + to_string(catalog.postgres_circuit().state()) + "\"}\n",
                          "application/json");
   });
   server.Get("/metrics", [&](const httplib::Request&, httplib::Response& response) {

@@ -40,7 +40,8 @@ class pg_connection {
   std::vector<row> query(const char* sql, const std::vector<std::string>& parameters, steady::time_point deadline) {
     std::vector<const char*> values;
     for (const auto& p : parameters) values.push_back(p.c_str());
-    if (!PQsendQueryParams(pg_.get(), sql, static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr, 0))
+    if (!PQsendQueryParams(pg_.get(), sql, static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr,
+                           0))
       fail();
     for (int left; (left = PQflush(pg_.get())) != 0;) {
       if (left < 0) fail();
@@ -98,7 +99,8 @@ class pg_connection {
 
 class pg_pool {
  public:
-  pg_pool(std::string conninfo, std::chrono::milliseconds timeout) : conninfo_(std::move(conninfo)), timeout_(timeout) {}
+  pg_pool(std::string conninfo, std::chrono::milliseconds timeout)
+      : conninfo_(std::move(conninfo)), timeout_(timeout) {}
 
   std::vector<row> query(const char* sql, const std::vector<std::string>& parameters = {}) {
     const auto deadline = steady::now() + timeout_;

@@ -17,10 +17,11 @@ int chaos_annotate(const char* category, const char* text) __attribute__((weak))
 std::uint32_t chaos_breaker_slot(const char* name) __attribute__((weak));
 // Address of a word that changes whenever commands for breakers change.
 const volatile std::uint32_t* chaos_breaker_generation(void) __attribute__((weak));
-// Command in force for a slot: 0 none, 1 open, 2 close, 3 disable, 4 reset, 5 metrics_only. `sequence` grows with each.
+// Command in force for a slot: 0 none, 1 open, 2 close, 3 disable, 4 reset, 5 metrics_only. `sequence` grows with
+// each.
 std::uint32_t chaos_breaker_command(std::uint32_t slot, std::uint32_t* sequence) __attribute__((weak));
-void chaos_breaker_publish(std::uint32_t slot, std::uint32_t state, std::uint64_t calls_ok, std::uint64_t calls_failed,
-                           std::uint64_t rejected) __attribute__((weak));
+void chaos_breaker_publish(std::uint32_t slot, std::uint32_t state, std::uint64_t calls_ok,
+                           std::uint64_t calls_failed, std::uint64_t rejected) __attribute__((weak));
 }
 
 namespace chaos {

@@ -11,13 +11,13 @@
 //   auto v = co_await redis.call([&] { return client.async_get(key); });  // result<T>
 //   auto s = redis.on_transition([](const chaos::transition& t) { ... });
 //
-// Closed → open: failure_threshold failures in a row, or failure_rate of the window, or slow_call_rate of it; rates are
-// judged when a failure or a slow call is recorded. Open → half open: after recovery_timeout. Half open → closed:
-// success_threshold successful probes; → open: one failed or slow probe, or one that never answers (half_open_timeout).
-// Thread-safety: every member may be called from any thread; a child of fork() has a working copy. A success in CLOSED
-// takes no lock, reads no clock (unless slow calls or a time window are asked for) and shares no cache line.
-// Units: std::chrono; rates are fractions. Errors: wrong settings throw std::invalid_argument naming the field; a
-// rejection is a value (result with failure{open, retry_after}); call() itself throws nothing.
+// Closed → open: failure_threshold failures in a row, or failure_rate of the window, or slow_call_rate of it; rates
+// are judged when a failure or a slow call is recorded. Open → half open: after recovery_timeout. Half open → closed:
+// success_threshold successful probes; → open: one failed or slow probe, or one that never answers
+// (half_open_timeout). Thread-safety: every member may be called from any thread; a child of fork() has a working
+// copy. A success in CLOSED takes no lock, reads no clock (unless slow calls or a time window are asked for) and
+// shares no cache line. Units: std::chrono; rates are fractions. Errors: wrong settings throw std::invalid_argument
+// naming the field; a rejection is a value (result with failure{open, retry_after}); call() itself throws nothing.
 // With libchaos.so preloaded, transitions, sampled rejections, late results and fallbacks stand on its timeline, and
 // `chaos-ctl breaker` reaches the breaker; see annotate.hpp.
 // Source of algorithm: ours; states and names follow resilience4j. Exactness of the window: see breaker/window.hpp.
@@ -51,8 +51,10 @@ class breaker {
   template <class F>
   auto call(F&& f) {
     using R = std::invoke_result_t<F&>;
-    if constexpr (detail::awaitable<R>) return call_async<std::decay_t<F>>(core_, std::forward<F>(f));
-    else return call_now(f, [](const auto& v) { return detail::verdict_on(v); });
+    if constexpr (detail::awaitable<R>)
+      return call_async<std::decay_t<F>>(core_, std::forward<F>(f));
+    else
+      return call_now(f, [](const auto& v) { return detail::verdict_on(v); });
   }
   // The same with a verdict on the value for this call only: outcome(const T&).
   template <class F, class Classify>
@@ -109,10 +111,12 @@ class breaker {
   static failure thrown() noexcept { return {failure_kind::error, {}, std::current_exception(), nullptr}; }
 
   template <class F, class Classify>
-  auto call_now(F& f, const Classify& classify) -> typename flat<std::remove_cvref_t<std::invoke_result_t<F&>>>::type {
+  auto call_now(F& f, const Classify& classify) ->
+      typename flat<std::remove_cvref_t<std::invoke_result_t<F&>>>::type {
     using T = typename flat<std::remove_cvref_t<std::invoke_result_t<F&>>>::type;
     const detail::ticket t = core_.try_acquire();
-    if (!t.word) [[unlikely]] return T(refused(t), &core_);
+    if (!t.word) [[unlikely]]
+      return T(refused(t), &core_);
     permit p(core_, t);
     try {
       return admitted<T>(p, f, classify);
@@ -142,8 +146,10 @@ class breaker {
     outcome o = outcome::success;
     if (!made.has_value()) [[unlikely]] {
       // A failure that carries an exception is judged as if it had been thrown.
-      if (made.error().exception) p.record(made.error().exception);
-      else p.failure();
+      if (made.error().exception)
+        p.record(made.error().exception);
+      else
+        p.failure();
       made = T(std::move(made.error()), &core_);
       return;
     }

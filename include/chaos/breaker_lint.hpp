@@ -3,11 +3,11 @@
 //   for (const auto& f : chaos::lint::run(my_breaker))
 //     std::cout << f.trap << ": " << to_string(f.verdict) << ' ' << f.detail << '\n';
 //
-// Each trap starts with a breaker of its own. A trap that cannot be tried (no listeners, no threads) is `skipped`, and
-// a skipped trap is no passed trap.
-// Thread-safety: one run at a time for each breaker. Units: nanoseconds. Errors: a make() that returns NULL is a failed
-// finding. A breaker that deadlocks under its callback is found by its deadline (2 s) and then leaked with its thread.
-// Source of the traps: the behaviour of resilience4j, Polly, failsafe-go, gobreaker, Hystrix, Sentinel, recloser.
+// Each trap starts with a breaker of its own. A trap that cannot be tried (no listeners, no threads) is `skipped`,
+// and a skipped trap is no passed trap. Thread-safety: one run at a time for each breaker. Units: nanoseconds.
+// Errors: a make() that returns NULL is a failed finding. A breaker that deadlocks under its callback is found by its
+// deadline (2 s) and then leaked with its thread. Source of the traps: the behaviour of resilience4j, Polly,
+// failsafe-go, gobreaker, Hystrix, Sentinel, recloser.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -59,9 +59,12 @@ class subject {
     if (api_.ignore) api_.ignore(breaker_, t);
   }
   void late(std::int64_t t, bool ok) {
-    if (api_.late) api_.late(breaker_, t, ok);
-    else if (ok) success(t);
-    else failure(t);
+    if (api_.late)
+      api_.late(breaker_, t, ok);
+    else if (ok)
+      success(t);
+    else
+      failure(t);
   }
   int state() { return api_.state(breaker_); }
   void advance(std::uint64_t ns) { api_.advance(breaker_, ns); }
@@ -139,7 +142,8 @@ inline outcome late_failure_opens(const chaos_lint_breaker&, subject& b) {
     if (const auto t = b.acquire(); t >= 0) b.success(t);
   if (b.state() != CHAOS_LINT_CLOSED) return "does not close";
   for (const auto t : early) b.late(t, false);
-  return b.state() == CHAOS_LINT_CLOSED ? "" : "failures of calls from before the outage opened the recovered circuit";
+  return b.state() == CHAOS_LINT_CLOSED ? ""
+                                        : "failures of calls from before the outage opened the recovered circuit";
 }
 
 inline outcome ignored_keeps_permit(const chaos_lint_breaker&, subject& b) {
@@ -160,7 +164,8 @@ inline outcome ignored_mints_permit(const chaos_lint_breaker&, subject& b) {
     if (const auto t = b.acquire(); t >= 0) b.ignore(t);
   if (b.state() == CHAOS_LINT_CLOSED) return "ignored probes closed the circuit";
   const auto n = b.take_all().size();
-  return n <= settings.half_open_permits ? "" : "admits " + std::to_string(n) + " probes at a time after ignored ones";
+  return n <= settings.half_open_permits ? ""
+                                         : "admits " + std::to_string(n) + " probes at a time after ignored ones";
 }
 
 inline outcome everyone_admitted(const chaos_lint_breaker&, subject& b) {
@@ -168,9 +173,9 @@ inline outcome everyone_admitted(const chaos_lint_breaker&, subject& b) {
   b.let_recover();
   const auto n = b.take_all().size();
   if (n == 0) return "admits no probe";
-  return n <= settings.half_open_permits
-             ? ""
-             : "admits " + std::to_string(n) + " calls at half-open, " + std::to_string(settings.half_open_permits) + " asked for";
+  return n <= settings.half_open_permits ? ""
+                                         : "admits " + std::to_string(n) + " calls at half-open, " +
+                                               std::to_string(settings.half_open_permits) + " asked for";
 }
 
 inline outcome state_lags(const chaos_lint_breaker&, subject& b) {
@@ -227,11 +232,14 @@ inline outcome callback_under_lock(const chaos_lint_breaker& api, subject& b) {
   s->api = &api;
   s->breaker = b.get();
   // The callback uses the breaker. Under its lock that never returns.
-  api.on_transition(b.get(), [](void* p) {
-    auto* x = static_cast<shared*>(p);
-    (void)x->api->state(x->breaker);
-    (void)x->api->acquire(x->breaker);
-  }, s.get());
+  api.on_transition(
+      b.get(),
+      [](void* p) {
+        auto* x = static_cast<shared*>(p);
+        (void)x->api->state(x->breaker);
+        (void)x->api->acquire(x->breaker);
+      },
+      s.get());
   std::thread([s] {
     for (std::uint32_t i = 0; i < settings.failure_threshold; ++i) {
       const auto t = s->api->acquire(s->breaker);
@@ -254,11 +262,16 @@ struct trap {
   outcome (*try_it)(const chaos_lint_breaker&, subject&);
 };
 inline constexpr trap traps[] = {
-    {"opens_and_recovers", opens_and_recovers},      {"hung_probe_wedges", hung_probe},
-    {"late_success_closes", late_success_closes},    {"late_failure_opens", late_failure_opens},
-    {"ignored_keeps_permit", ignored_keeps_permit},  {"ignored_mints_permit", ignored_mints_permit},
-    {"everyone_admitted", everyone_admitted},        {"deadline_after_state", deadline_after_state},
-    {"state_lags", state_lags},                      {"callback_under_lock", callback_under_lock},
+    {"opens_and_recovers", opens_and_recovers},
+    {"hung_probe_wedges", hung_probe},
+    {"late_success_closes", late_success_closes},
+    {"late_failure_opens", late_failure_opens},
+    {"ignored_keeps_permit", ignored_keeps_permit},
+    {"ignored_mints_permit", ignored_mints_permit},
+    {"everyone_admitted", everyone_admitted},
+    {"deadline_after_state", deadline_after_state},
+    {"state_lags", state_lags},
+    {"callback_under_lock", callback_under_lock},
 };
 
 }  // namespace detail
@@ -269,7 +282,10 @@ inline std::vector<finding> run(const chaos_lint_breaker& api) {
     detail::subject b(api);
     const std::string said = b ? t.try_it(api, b) : "make() failed";
     const bool skipped = said.rfind("skip: ", 0) == 0;
-    all.push_back({t.name, said.empty() ? verdict::passed : skipped ? verdict::skipped : verdict::failed,
+    all.push_back({t.name,
+                   said.empty() ? verdict::passed
+                   : skipped    ? verdict::skipped
+                                : verdict::failed,
                    skipped ? said.substr(6) : said});
   }
   return all;

@@ -4,13 +4,12 @@
 //   chaos::breaker_persistence keep{redis, std::make_unique<chaos::file_store>("/var/lib/shop/redis.breaker")};
 //   // or chaos::redis_store (redis_cache.hpp): a redis_url
 //
-// A thread of its own loads once and then saves after transitions; no call ever waits for it. The constructor waits for
-// the load at most restore_wait. What was loaded is applied only while the breaker has had no call, and clamped: an open
-// one waits for what was left of its time (wall clock), never longer than its own settings allow; half open comes back
-// as open and due.
-// Thread-safety: all of it. Units: std::chrono; milliseconds in the stored text. Errors: nothing here throws after
-// construction; an unreachable store or a corrupt state is counted, kept in last_error(), annotated, and the breaker
-// starts closed. A corrupt file is kept aside as <path>.corrupt.
+// A thread of its own loads once and then saves after transitions; no call ever waits for it. The constructor waits
+// for the load at most restore_wait. What was loaded is applied only while the breaker has had no call, and clamped:
+// an open one waits for what was left of its time (wall clock), never longer than its own settings allow; half open
+// comes back as open and due. Thread-safety: all of it. Units: std::chrono; milliseconds in the stored text. Errors:
+// nothing here throws after construction; an unreachable store or a corrupt state is counted, kept in last_error(),
+// annotated, and the breaker starts closed. A corrupt file is kept aside as <path>.corrupt.
 #pragma once
 #include <algorithm>
 #include <charconv>
@@ -88,7 +87,8 @@ inline std::uint32_t checksum(std::string_view text) noexcept {  // FNV-1a
 inline std::string encode_snapshot(const breaker_snapshot& s, std::int64_t wall_ms) {
   std::ostringstream out;
   out << "chaos-breaker 1 " << to_string(s.state) << ' '
-      << std::chrono::ceil<std::chrono::milliseconds>(s.remaining).count() << ' ' << s.openings_in_a_row << ' ' << wall_ms;
+      << std::chrono::ceil<std::chrono::milliseconds>(s.remaining).count() << ' ' << s.openings_in_a_row << ' '
+      << wall_ms;
   const std::string body = out.str();
   return body + ' ' + std::to_string(checksum(body)) + '\n';
 }
@@ -98,7 +98,8 @@ inline breaker_snapshot decode_snapshot(const std::string& text, std::int64_t wa
   const auto corrupt = [](const std::string& what) { return std::runtime_error("corrupt breaker state: " + what); };
   const std::size_t end = text.rfind(' ');
   if (text.empty() || text.back() != '\n' || end == std::string::npos) throw corrupt("no whole line");
-  if (text.substr(end + 1) != std::to_string(checksum(text.substr(0, end))) + "\n") throw corrupt("checksum does not match");
+  if (text.substr(end + 1) != std::to_string(checksum(text.substr(0, end))) + "\n")
+    throw corrupt("checksum does not match");
   std::istringstream in(text.substr(0, end));
   std::string magic, name;
   int version = 0;
@@ -114,7 +115,8 @@ inline breaker_snapshot decode_snapshot(const std::string& text, std::int64_t wa
   // Time passed while nobody ran; a wall clock that went backwards counts as none.
   const std::int64_t passed = std::max<std::int64_t>(0, wall_ms - saved_ms);
   constexpr std::int64_t longest = 366ll * 86'400'000;
-  s.remaining = std::chrono::milliseconds(std::clamp<std::int64_t>(remaining_ms, 0, longest) - std::min(passed, longest));
+  s.remaining =
+      std::chrono::milliseconds(std::clamp<std::int64_t>(remaining_ms, 0, longest) - std::min(passed, longest));
   s.remaining = std::max(s.remaining, std::chrono::nanoseconds(0));
   return s;
 }
@@ -172,7 +174,8 @@ class breaker_persistence {
 
  private:
   static std::int64_t wall_ms() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+        .count();
   }
   void failed(const std::string& what) noexcept {
     try {

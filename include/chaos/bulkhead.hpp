@@ -46,7 +46,9 @@ class bulkhead {
   };
 
   explicit bulkhead(std::string name, bulkhead_settings settings = {}) : name_(std::move(name)), settings_(settings) {
-    const auto no = [&](const char* field, auto value, const char* right) { detail::refuse("bulkhead", name_, field, value, right); };
+    const auto no = [&](const char* field, auto value, const char* right) {
+      detail::refuse("bulkhead", name_, field, value, right);
+    };
     if (settings.max_concurrent < 1) no("max_concurrent", settings.max_concurrent, "at least 1");
     if (settings.max_wait.count() < 0) no("max_wait", settings.max_wait.count(), "0 ns or more");
   }

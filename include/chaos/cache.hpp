@@ -5,12 +5,11 @@
 //   if (auto hit = l1.find("k")) use(hit->value, hit->age, hit->fresh);
 //
 // Up to `fresh` of age an entry is fresh, then stale up to `stale` of age, then gone. When a shard is full its least
-// recently used entry goes. Small caches (below 1,024 entries) have one shard and are exactly LRU; larger ones have 16
-// and are LRU within each.
-// Thread-safety: every member, from any thread; one lock a shard. Units: std::chrono; capacity in entries.
-// Errors: wrong settings throw std::invalid_argument naming the field; put() may throw std::bad_alloc or what copying a
-// key or value throws, and then the cache is as before.
-// Hazard: fork() while another thread is inside leaves that shard locked in the child; use clear caches in children.
+// recently used entry goes. Small caches (below 1,024 entries) have one shard and are exactly LRU; larger ones have
+// 16 and are LRU within each. Thread-safety: every member, from any thread; one lock a shard. Units: std::chrono;
+// capacity in entries. Errors: wrong settings throw std::invalid_argument naming the field; put() may throw
+// std::bad_alloc or what copying a key or value throws, and then the cache is as before. Hazard: fork() while another
+// thread is inside leaves that shard locked in the child; use clear caches in children.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -49,7 +48,9 @@ class lru {
   };
 
   explicit lru(std::size_t capacity, lru_settings settings = {}) : settings_(settings) {
-    const auto no = [](const char* field, auto value, const char* right) { detail::refuse("lru", "", field, value, right); };
+    const auto no = [](const char* field, auto value, const char* right) {
+      detail::refuse("lru", "", field, value, right);
+    };
     if (capacity < 1 || capacity > 1'000'000'000) no("capacity", capacity, "1 to 1000000000 entries");
     if (settings.fresh.count() < 0) no("fresh", settings.fresh.count(), "0 ns or more");
     if (settings.stale < settings.fresh) no("stale", settings.stale.count(), "at least as long as fresh, in ns");
@@ -93,7 +94,8 @@ class lru {
       return std::nullopt;
     }
     // Another thread may have put it after we read the clock.
-    const std::chrono::nanoseconds age(static_cast<std::int64_t>(now > at->second->put_ns ? now - at->second->put_ns : 0));
+    const std::chrono::nanoseconds age(
+        static_cast<std::int64_t>(now > at->second->put_ns ? now - at->second->put_ns : 0));
     if (age > settings_.stale) {
       s.entries.erase(at->second);
       s.index.erase(at);

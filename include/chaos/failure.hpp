@@ -28,7 +28,8 @@ class open_error : public std::runtime_error {
  public:
   explicit open_error(std::chrono::nanoseconds retry)
       : std::runtime_error("circuit breaker is open; retry after " +
-                           std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(retry).count()) + " ms"),
+                           std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(retry).count()) +
+                           " ms"),
         retry_after(retry) {}
   std::chrono::nanoseconds retry_after;
 };

@@ -7,14 +7,14 @@
 //   auto many = cache.get_many({"a", "b"});            // one round trip
 //
 // get(): a fresh L1 entry is the answer (l1_fresh = 0: never); else Redis; when that fails or the breaker is open, a
-// stale L1 entry with the cause; else the failure. set() and del() change L1 only after Redis has answered; when their
-// answer is lost the L1 entry goes, because nobody knows what Redis holds. A get() that was under way while the key was
-// written does not put the old value back.
-// A well-formed error reply (WRONGTYPE, ...) is a failure of the call, not of the transport: the breaker counts success.
-// Thread-safety: every member, from any thread; one connection a call, from a pool. Units: std::chrono.
-// Errors: wrong settings or a wrong url throw std::invalid_argument at construction; an unreachable server does not: the
-// calls fail and the breaker opens. Failures carry redis_io_error, redis_timeout (kind timeout) or redis_error.
-// Needs hiredis (link -lhiredis); chaos::breaker alone does not.
+// stale L1 entry with the cause; else the failure. set() and del() change L1 only after Redis has answered; when
+// their answer is lost the L1 entry goes, because nobody knows what Redis holds. A get() that was under way while the
+// key was written does not put the old value back. A well-formed error reply (WRONGTYPE, ...) is a failure of the
+// call, not of the transport: the breaker counts success. Thread-safety: every member, from any thread; one
+// connection a call, from a pool. Units: std::chrono. Errors: wrong settings or a wrong url throw
+// std::invalid_argument at construction; an unreachable server does not: the calls fail and the breaker opens.
+// Failures carry redis_io_error, redis_timeout (kind timeout) or redis_error. Needs hiredis (link -lhiredis);
+// chaos::breaker alone does not.
 #pragma once
 #include <array>
 #include <chrono>
@@ -37,7 +37,7 @@ struct redis_cache_settings {
   std::string name = "redis";
   std::chrono::nanoseconds connect_timeout = std::chrono::milliseconds(200);
   std::chrono::nanoseconds timeout = std::chrono::milliseconds(100);  // of one read or write
-  std::uint32_t max_connections = 32;                                 // calls beyond wait at most `timeout`, then are full
+  std::uint32_t max_connections = 32;  // calls beyond wait at most `timeout`, then are full
   std::size_t l1_entries = 10'000;
   std::chrono::nanoseconds l1_fresh = std::chrono::seconds(1), l1_stale = std::chrono::hours(1);
   breaker_settings breaker{};
@@ -57,7 +57,8 @@ class redis_cache {
 
   result<value_type> get(const std::string& key) {
     if (l1_fresh_.count() > 0)
-      if (auto hit = l1_.find(key); hit && hit->fresh) return result<value_type>::from_cache(value_type(std::move(hit->value)), true, hit->age);
+      if (auto hit = l1_.find(key); hit && hit->fresh)
+        return result<value_type>::from_cache(value_type(std::move(hit->value)), true, hit->age);
     const std::uint64_t seen = version(key);
     return finish_get(key, seen, send({"GET", key}));
   }
@@ -80,7 +81,8 @@ class redis_cache {
       auto replies = pipeline(commands);
       for (std::size_t n = 0; n < asked.size(); ++n) {
         const auto& [i, seen] = asked[n];
-        out[i] = finish_get(keys[i], seen, replies ? as_result(std::move((*replies)[n])) : result<redis_reply>(replies.error()));
+        out[i] = finish_get(keys[i], seen,
+                            replies ? as_result(std::move((*replies)[n])) : result<redis_reply>(replies.error()));
       }
     }
     std::vector<result<value_type>> all;
@@ -89,11 +91,13 @@ class redis_cache {
   }
 
   // ttl 0 = no expiry; below a millisecond counts as one.
-  result<void> set(const std::string& key, const std::string& value, std::chrono::nanoseconds ttl = std::chrono::nanoseconds(0)) {
+  result<void> set(const std::string& key, const std::string& value,
+                   std::chrono::nanoseconds ttl = std::chrono::nanoseconds(0)) {
     command_type c{"SET", key, value};
     if (ttl.count() > 0) {
       c.push_back("PX");
-      c.push_back(std::to_string(std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(ttl).count())));
+      c.push_back(std::to_string(
+          std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(ttl).count())));
     }
     auto r = write(key, c, &value);
     if (!r) return r.error();
@@ -136,7 +140,9 @@ class redis_cache {
   using l1_type = lru<std::string, std::string>;
 
   static const redis_cache_settings& checked(const redis_cache_settings& s) {
-    const auto no = [&](const char* field, auto value, const char* right) { detail::refuse("redis_cache", s.name, field, value, right); };
+    const auto no = [&](const char* field, auto value, const char* right) {
+      detail::refuse("redis_cache", s.name, field, value, right);
+    };
     if (s.connect_timeout.count() < 1000) no("connect_timeout", s.connect_timeout.count(), "at least 1 us, in ns");
     if (s.timeout.count() < 1000) no("timeout", s.timeout.count(), "at least 1 us, in ns");
     if (s.max_connections < 1 || s.max_connections > 10'000) no("max_connections", s.max_connections, "1 to 10000");
@@ -171,8 +177,10 @@ class redis_cache {
     // Not sent: Redis still holds what it held. Sent, or perhaps sent: what L1 holds may be wrong. Two writers at a
     // time: nobody knows whose value Redis took last.
     if (!r && (r.error().kind == failure_kind::open || r.error().kind == failure_kind::full)) return r;
-    if (r && alone && value) l1_.put(key, *value);
-    else l1_.erase(key);
+    if (r && alone && value)
+      l1_.put(key, *value);
+    else
+      l1_.erase(key);
     return r;
   }
 
@@ -205,7 +213,8 @@ class redis_cache {
 // Breaker state in Redis, for breaker_persistence.
 class redis_store final : public breaker_state_store {
  public:
-  explicit redis_store(const std::string& redis_url, std::string key, std::chrono::nanoseconds timeout = std::chrono::milliseconds(500))
+  explicit redis_store(const std::string& redis_url, std::string key,
+                       std::chrono::nanoseconds timeout = std::chrono::milliseconds(500))
       : pool_(redis_address::parse(redis_url), timeout, timeout, 1), key_(std::move(key)) {
     if (key_.empty()) throw std::invalid_argument("chaos::redis_store: key is empty; expected a name");
   }

@@ -7,8 +7,8 @@
 //
 // It is chaos::expected<T, chaos::failure> (std::expected where there is one) with provenance. value() of an error
 // rethrows what the call threw, else throws open_error, timeout_error or call_error.
-// Thread-safety: a value. Units: age in nanoseconds. Errors: a fallback that throws or takes longer than the breaker's
-// fallback_timeout makes an error of its own; cause() keeps the first one.
+// Thread-safety: a value. Units: age in nanoseconds. Errors: a fallback that throws or takes longer than the
+// breaker's fallback_timeout makes an error of its own; cause() keeps the first one.
 #pragma once
 #include <chrono>
 #include <concepts>
@@ -43,7 +43,8 @@ inline constexpr bool is_result = false;
 template <class T>
 inline constexpr bool is_result<result<T>> = true;
 
-// Calls `f` with a token that is asked to stop after `limit_ns`; defined in timeout.hpp, which result.hpp need not know.
+// Calls `f` with a token that is asked to stop after `limit_ns`; defined in timeout.hpp, which result.hpp need not
+// know.
 template <class F>
 decltype(auto) invoke_with_deadline(std::uint64_t limit_ns, F&& f);
 }  // namespace detail
@@ -70,21 +71,30 @@ class [[nodiscard]] result : public expected<T, failure> {
     return base::has_value() ? nullptr : &base::error();
   }
 
-  std::add_lvalue_reference_t<T> value() & { check(); return **this; }
-  std::add_lvalue_reference_t<const T> value() const& { check(); return **this; }
-  std::add_rvalue_reference_t<T> value() && { check(); return *std::move(static_cast<base&>(*this)); }
+  std::add_lvalue_reference_t<T> value() & {
+    check();
+    return **this;
+  }
+  std::add_lvalue_reference_t<const T> value() const& {
+    check();
+    return **this;
+  }
+  std::add_rvalue_reference_t<T> value() && {
+    check();
+    return *std::move(static_cast<base&>(*this));
+  }
 
   // On success the value goes into the cache; on failure a value of the cache, fresh or stale, takes its place.
   // A cache has put(key, value) and find(key), which returns something like
   // std::optional<{T value; nanoseconds age; bool fresh;}>. What it throws is dropped: a cache must not harm a call.
   template <class Cache, class Key>
-    requires(!std::is_void_v<T>)
-  result or_cached(Cache& cache, const Key& key) && {
+  requires(!std::is_void_v<T>) result or_cached(Cache& cache, const Key& key) && {
     try {
       if (base::has_value()) {
         if (source_ == chaos::source::live) cache.put(key, **this);
       } else if (auto hit = cache.find(key)) {
-        result r = substitute(std::move(hit->value), hit->fresh ? chaos::source::cache_fresh : chaos::source::cache_stale);
+        result r =
+            substitute(std::move(hit->value), hit->fresh ? chaos::source::cache_fresh : chaos::source::cache_stale);
         r.age_ = hit->age;
         note(true, hit->fresh ? "cache_fresh" : "cache_stale");
         return r;
@@ -98,7 +108,8 @@ class [[nodiscard]] result : public expected<T, failure> {
   // `f` takes (const failure&), nothing, or (const failure&, std::stop_token), and returns a T or a result<T>.
   template <class F>
   result or_else(F&& f) && {
-    if (base::has_value()) [[likely]] return std::move(*this);
+    if (base::has_value()) [[likely]]
+      return std::move(*this);
     return fall_back(std::forward<F>(f));
   }
 
@@ -116,8 +127,8 @@ class [[nodiscard]] result : public expected<T, failure> {
 
   // For caches and clients that make results of their own.
   template <class V>
-    requires(!std::is_void_v<T>)
-  static result from_cache(V&& value, bool fresh, std::chrono::nanoseconds age, std::optional<failure> cause = {}) {
+  requires(!std::is_void_v<T>) static result
+      from_cache(V&& value, bool fresh, std::chrono::nanoseconds age, std::optional<failure> cause = {}) {
     result r(std::in_place, std::forward<V>(value));
     r.source_ = fresh ? chaos::source::cache_fresh : chaos::source::cache_stale;
     r.age_ = age;
@@ -137,8 +148,10 @@ class [[nodiscard]] result : public expected<T, failure> {
   }
   template <class V>
   static result made_of([[maybe_unused]] V&& value) {
-    if constexpr (std::is_void_v<T>) return result();
-    else return result(std::in_place, std::forward<V>(value));
+    if constexpr (std::is_void_v<T>)
+      return result();
+    else
+      return result(std::in_place, std::forward<V>(value));
   }
   template <class V>
   result substitute(V&& value, chaos::source from) {
@@ -162,8 +175,9 @@ class [[nodiscard]] result : public expected<T, failure> {
     try {
       const auto run = [&]() -> decltype(auto) {
         if constexpr (std::is_invocable_v<F, const failure&, std::stop_token>)
-          return detail::invoke_with_deadline(
-              limit, [&](std::stop_token stop) -> decltype(auto) { return std::invoke(f, std::as_const(base::error()), stop); });
+          return detail::invoke_with_deadline(limit, [&](std::stop_token stop) -> decltype(auto) {
+            return std::invoke(f, std::as_const(base::error()), stop);
+          });
         else if constexpr (std::is_invocable_v<F, const failure&>)
           return std::invoke(f, std::as_const(base::error()));
         else

@@ -8,8 +8,8 @@
 // not retried unless retry_if says so: what it waits for will not come in milliseconds.
 // Thread-safety: retry() and retry_budget from any thread. Units: std::chrono. Errors: wrong settings throw
 // std::invalid_argument naming the field; a failure without budget keeps its own cause.
-// Source of algorithm: budget as gRPC's retry throttling (10 tokens; a failure takes one, a success gives 0.1; retries
-// only above half); jitter as in "Exponential Backoff And Jitter" (AWS).
+// Source of algorithm: budget as gRPC's retry throttling (10 tokens; a failure takes one, a success gives 0.1;
+// retries only above half); jitter as in "Exponential Backoff And Jitter" (AWS).
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -29,9 +29,13 @@ namespace chaos {
 class retry_budget {
  public:
   explicit retry_budget(double max_tokens = 10, double token_ratio = 0.1)
-      : max_(static_cast<std::int64_t>(max_tokens * 1000)), gain_(static_cast<std::int64_t>(token_ratio * 1000)), tokens_(max_) {
-    if (!(max_tokens >= 1 && max_tokens <= 1000)) detail::refuse("retry_budget", "", "max_tokens", max_tokens, "1 to 1000");
-    if (!(token_ratio >= 0.001 && token_ratio <= 1)) detail::refuse("retry_budget", "", "token_ratio", token_ratio, "0.001 to 1");
+      : max_(static_cast<std::int64_t>(max_tokens * 1000)),
+        gain_(static_cast<std::int64_t>(token_ratio * 1000)),
+        tokens_(max_) {
+    if (!(max_tokens >= 1 && max_tokens <= 1000))
+      detail::refuse("retry_budget", "", "max_tokens", max_tokens, "1 to 1000");
+    if (!(token_ratio >= 0.001 && token_ratio <= 1))
+      detail::refuse("retry_budget", "", "token_ratio", token_ratio, "0.001 to 1");
   }
   void success() noexcept { add(gain_); }
   // True when a retry may follow.
@@ -54,16 +58,18 @@ struct retry_settings {
   std::chrono::nanoseconds backoff = std::chrono::milliseconds(50);
   std::chrono::nanoseconds backoff_max = std::chrono::seconds(2);
   double growth = 2;
-  retry_budget* budget = nullptr;                             // not owned
-  std::function<bool(const failure&)> retry_if{};             // default: kind error or timeout
-  std::function<void(std::chrono::nanoseconds)> sleep{};      // default: this thread sleeps
-  std::uint64_t jitter_seed = 0;                              // 0 = from the clock
+  retry_budget* budget = nullptr;                         // not owned
+  std::function<bool(const failure&)> retry_if{};         // default: kind error or timeout
+  std::function<void(std::chrono::nanoseconds)> sleep{};  // default: this thread sleeps
+  std::uint64_t jitter_seed = 0;                          // 0 = from the clock
 };
 
 // `f` returns a T or a result<T>, and may throw.
 template <class F>
 detail::result_of_call<F&> retry(const retry_settings& s, F&& f) {
-  const auto no = [](const char* field, auto value, const char* right) { detail::refuse("retry", "", field, value, right); };
+  const auto no = [](const char* field, auto value, const char* right) {
+    detail::refuse("retry", "", field, value, right);
+  };
   if (s.max_attempts < 1 || s.max_attempts > 100) no("max_attempts", s.max_attempts, "1 to 100");
   if (s.backoff.count() < 0) no("backoff", s.backoff.count(), "0 ns or more");
   if (s.backoff_max < s.backoff) no("backoff_max", s.backoff_max.count(), "at least backoff, in ns");
@@ -76,7 +82,8 @@ detail::result_of_call<F&> retry(const retry_settings& s, F&& f) {
       return r;
     }
     const failure& why = r.error();
-    const bool wanted = s.retry_if ? s.retry_if(why) : why.kind == failure_kind::error || why.kind == failure_kind::timeout;
+    const bool wanted =
+        s.retry_if ? s.retry_if(why) : why.kind == failure_kind::error || why.kind == failure_kind::timeout;
     const bool afforded = !s.budget || s.budget->failure();
     if (!wanted || !afforded || attempt >= s.max_attempts) return r;
     random = random * 6364136223846793005u + 1442695040888963407u;

@@ -39,8 +39,9 @@ class stop_timer {
     static std::mutex guard;
     static stop_timer* timer = nullptr;
     static pid_t owner = 0;
-    // A child of fork() has neither the thread nor a lock that is surely free: it takes a new timer. The lock above is
-    // held for a moment only; programs that fork while other threads first use time-outs must not use them in the child.
+    // A child of fork() has neither the thread nor a lock that is surely free: it takes a new timer. The lock above
+    // is held for a moment only; programs that fork while other threads first use time-outs must not use them in the
+    // child.
     std::lock_guard lock(guard);
     if (!timer || owner != getpid()) {
       timer = new stop_timer;

@@ -85,7 +85,8 @@ class breaker_core final : public fallback_host {
 
   [[gnu::always_inline]] void success(ticket t) noexcept {
     // The word is read again: a permit of an earlier CLOSED must not count into the window of this one.
-    if ((static_cast<std::uint64_t>(state_of(t.word)) | t.start_ns) == 0 && word_.load(std::memory_order_relaxed) == t.word) [[likely]]
+    if ((static_cast<std::uint64_t>(state_of(t.word)) | t.start_ns) == 0 &&
+        word_.load(std::memory_order_relaxed) == t.word) [[likely]]
       return shards_.succeeded();
     success_slow(t);
   }
@@ -143,8 +144,10 @@ class breaker_core final : public fallback_host {
       if (s.state == state::open || s.state == state::half_open) {
         openings_ = std::max<std::uint32_t>(openings_, 1);
         const auto longest = static_cast<std::int64_t>(recovery_base_ns(openings_) * (1 + settings_.recovery_jitter));
-        const std::int64_t left = s.state == state::open ? std::clamp<std::int64_t>(s.remaining.count(), 0, longest) : 0;
-        move_locked(w, make_word(state::open, next_generation(w), open_payload(now + static_cast<std::uint64_t>(left))),
+        const std::int64_t left =
+            s.state == state::open ? std::clamp<std::int64_t>(s.remaining.count(), 0, longest) : 0;
+        move_locked(w,
+                    make_word(state::open, next_generation(w), open_payload(now + static_cast<std::uint64_t>(left))),
                     transition_reason::restored, now);
       } else if (s.state != state::closed) {
         force_locked(s.state, transition_reason::restored);
@@ -188,11 +191,15 @@ class breaker_core final : public fallback_host {
   }
 
   void note_fallback(bool worked, const char* how) noexcept override {
-    if (worked) shards_.fell_back();
-    else fallback_failures_.fetch_add(1, std::memory_order_relaxed);
-    if (!annotating()) [[likely]] return;
+    if (worked)
+      shards_.fell_back();
+    else
+      fallback_failures_.fetch_add(1, std::memory_order_relaxed);
+    if (!annotating()) [[likely]]
+      return;
     const std::uint32_t period = static_cast<std::uint32_t>(word_.load(std::memory_order_relaxed) >> 40);
-    if (!worked || fallback_noted_.exchange(period, std::memory_order_relaxed) != period)  // used: the first of a period
+    if (!worked ||
+        fallback_noted_.exchange(period, std::memory_order_relaxed) != period)  // used: the first of a period
       note("fallback %s: %s", how, worked ? "used" : "failed");
   }
 
@@ -265,9 +272,9 @@ class breaker_core final : public fallback_host {
               out + ok >= std::max(settings_.half_open_permits, settings_.success_threshold))
             return rejected(w, half_open_timeout_ns());
           // The first of a row of probes starts the clock: an idle half-open does not lapse.
-          const std::uint64_t next =
-              out ? w + 1
-                  : make_word(state::half_open, generation_of(w), half_open_payload(now + half_open_timeout_ns(), ok, 1));
+          const std::uint64_t next = out ? w + 1
+                                         : make_word(state::half_open, generation_of(w),
+                                                     half_open_payload(now + half_open_timeout_ns(), ok, 1));
           if (word_.compare_exchange_weak(w, next, std::memory_order_acq_rel)) return {next, now};
           continue;
         }
@@ -419,7 +426,8 @@ class breaker_core final : public fallback_host {
   bool open_locked(std::uint64_t& w, transition_reason why, std::uint64_t at_ns) noexcept {
     const std::uint64_t length = state_of(w) == state::half_open ? next_recovery_ns_.load(std::memory_order_relaxed)
                                                                  : recovery_ns(openings_ + 1);
-    if (!move_locked(w, make_word(state::open, next_generation(w), open_payload(at_ns + length)), why, at_ns)) return false;
+    if (!move_locked(w, make_word(state::open, next_generation(w), open_payload(at_ns + length)), why, at_ns))
+      return false;
     openings_ = std::min<std::uint32_t>(openings_ + 1, 1000);
     return true;
   }
@@ -494,8 +502,8 @@ class breaker_core final : public fallback_host {
       failed = failed_;
       ok = shards_.total_succeeded() + slow_ok_ + probe_ok_.load(std::memory_order_relaxed);
     }
-    chaos_breaker_publish(slot_, static_cast<std::uint32_t>(state_of(word_.load(std::memory_order_relaxed))), ok, failed,
-                          shards_.total_rejected());
+    chaos_breaker_publish(slot_, static_cast<std::uint32_t>(state_of(word_.load(std::memory_order_relaxed))), ok,
+                          failed, shards_.total_rejected());
   }
   void late(const char* what) noexcept {
     const std::uint64_t count = late_.fetch_add(1, std::memory_order_relaxed) + 1;

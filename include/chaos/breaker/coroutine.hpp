@@ -19,20 +19,28 @@ concept awaiter = requires(A& a, std::coroutine_handle<> h) {
   a.await_resume();
 };
 template <class A>
-concept has_member_co_await = requires(A&& a) { std::forward<A>(a).operator co_await(); };
+concept has_member_co_await = requires(A&& a) {
+  std::forward<A>(a).operator co_await();
+};
 template <class A>
-concept has_free_co_await = requires(A&& a) { operator co_await(std::forward<A>(a)); };
+concept has_free_co_await = requires(A&& a) {
+  operator co_await(std::forward<A>(a));
+};
 template <class A>
 concept awaitable = awaiter<A> || has_member_co_await<A> || has_free_co_await<A>;
 
 template <class A>
 decltype(auto) awaiter_of(A&& a) {
-  if constexpr (has_member_co_await<A>) return std::forward<A>(a).operator co_await();
-  else if constexpr (has_free_co_await<A>) return operator co_await(std::forward<A>(a));
-  else return std::forward<A>(a);
+  if constexpr (has_member_co_await<A>)
+    return std::forward<A>(a).operator co_await();
+  else if constexpr (has_free_co_await<A>)
+    return operator co_await(std::forward<A>(a));
+  else
+    return std::forward<A>(a);
 }
 template <class A>
-using await_result = decltype(std::declval<std::remove_reference_t<decltype(awaiter_of(std::declval<A>()))>&>().await_resume());
+using await_result =
+    decltype(std::declval<std::remove_reference_t<decltype(awaiter_of(std::declval<A>()))>&>().await_resume());
 
 }  // namespace detail
 
@@ -57,7 +65,9 @@ class [[nodiscard]] task {
     };
     final_awaiter final_suspend() noexcept { return {}; }
     template <class U>
-    void return_value(U&& v) { value.emplace(std::forward<U>(v)); }
+    void return_value(U&& v) {
+      value.emplace(std::forward<U>(v));
+    }
     void unhandled_exception() noexcept { exception = std::current_exception(); }
   };
 

@@ -2,12 +2,11 @@
 //
 //   auto s = redis.on_transition([](const chaos::transition& t) { log(to_string(t.to), to_string(t.reason)); });
 //
-// Transitions are queued under the breaker's lock and delivered outside of it, one at a time and in the order in which
-// they happened, by a thread that caused one. A listener may use the breaker, subscribe and unsubscribe; what it
-// throws is counted and dropped. When more than 64 wait, the oldest is lost and counted.
-// Thread-safety: all of it. Units: `at` is monotonic time. Errors: none; subscribing allocates.
-// Hazard: ending a subscription waits for a delivery that runs in another thread; do not do so under a lock that the
-// listener takes.
+// Transitions are queued under the breaker's lock and delivered outside of it, one at a time and in the order in
+// which they happened, by a thread that caused one. A listener may use the breaker, subscribe and unsubscribe; what
+// it throws is counted and dropped. When more than 64 wait, the oldest is lost and counted. Thread-safety: all of it.
+// Units: `at` is monotonic time. Errors: none; subscribing allocates. Hazard: ending a subscription waits for a
+// delivery that runs in another thread; do not do so under a lock that the listener takes.
 #pragma once
 #include <array>
 #include <atomic>
@@ -26,16 +25,33 @@
 namespace chaos {
 
 enum class transition_reason : std::uint8_t {
-  consecutive_failures, failure_rate, slow_calls,                    // closed → open
-  recovery_elapsed,                                                  // open → half_open
-  probes_succeeded, probe_failed, probe_slow, probe_timeout,         // half_open → closed or open
-  forced, reset, command, restored                                   // by the program, by chaos-ctl, from storage
+  consecutive_failures,
+  failure_rate,
+  slow_calls,        // closed → open
+  recovery_elapsed,  // open → half_open
+  probes_succeeded,
+  probe_failed,
+  probe_slow,
+  probe_timeout,  // half_open → closed or open
+  forced,
+  reset,
+  command,
+  restored  // by the program, by chaos-ctl, from storage
 };
 
 inline constexpr const char* to_string(transition_reason r) noexcept {
-  constexpr const char* names[] = {"consecutive_failures", "failure_rate",  "slow_calls", "recovery_elapsed",
-                                   "probes_succeeded",     "probe_failed",  "probe_slow", "probe_timeout",
-                                   "forced",               "reset",         "command",    "restored"};
+  constexpr const char* names[] = {"consecutive_failures",
+                                   "failure_rate",
+                                   "slow_calls",
+                                   "recovery_elapsed",
+                                   "probes_succeeded",
+                                   "probe_failed",
+                                   "probe_slow",
+                                   "probe_timeout",
+                                   "forced",
+                                   "reset",
+                                   "command",
+                                   "restored"};
   return names[static_cast<unsigned>(r) < 12 ? static_cast<unsigned>(r) : 0];
 }
 
@@ -50,8 +66,8 @@ namespace detail {
 
 using transition_listener = std::function<void(const transition&)>;
 
-// The lock of a breaker, and what it guards on the side of the listeners. Shared with subscriptions, which may outlive
-// the breaker.
+// The lock of a breaker, and what it guards on the side of the listeners. Shared with subscriptions, which may
+// outlive the breaker.
 class event_hub {
  public:
   std::mutex mutex;

@@ -33,8 +33,8 @@ template <class E>
 class unexpected {
  public:
   template <class G = E>
-    requires(!std::is_same_v<std::remove_cvref_t<G>, unexpected>) && std::is_constructible_v<E, G>
-  constexpr explicit unexpected(G&& e) : error_(std::forward<G>(e)) {}
+  requires(!std::is_same_v<std::remove_cvref_t<G>, unexpected>) &&
+      std::is_constructible_v<E, G> constexpr explicit unexpected(G&& e) : error_(std::forward<G>(e)) {}
   constexpr const E& error() const& noexcept { return error_; }
   constexpr E& error() & noexcept { return error_; }
   constexpr E&& error() && noexcept { return std::move(error_); }
@@ -71,28 +71,41 @@ class expected {
 
   constexpr expected() requires std::is_default_constructible_v<stored> : has_(true) { std::construct_at(&value_); }
   template <class U = stored>
-    requires(!std::is_void_v<T>) && std::is_constructible_v<stored, U> &&
-            (!std::is_same_v<std::remove_cvref_t<U>, expected>) && (!std::is_base_of_v<expected, std::remove_cvref_t<U>>) &&
-            (!std::is_same_v<std::remove_cvref_t<U>, std::in_place_t>) &&
-            (!std::is_same_v<std::remove_cvref_t<U>, unexpected<E>>)
-  constexpr explicit(!std::is_convertible_v<U, stored>) expected(U&& v) : has_(true) {
+  requires(!std::is_void_v<T>) && std::is_constructible_v<stored, U> &&
+      (!std::is_same_v<std::remove_cvref_t<U>, expected>)&&(!std::is_base_of_v<expected, std::remove_cvref_t<U>>)&&(
+          !std::is_same_v<
+              std::remove_cvref_t<U>,
+              std::in_place_t>)&&(!std::is_same_v<std::remove_cvref_t<U>,
+                                                  unexpected<E>>)constexpr explicit(!std::is_convertible_v<U, stored>)
+          expected(U&& v)
+      : has_(true) {
     std::construct_at(&value_, std::forward<U>(v));
   }
   template <class... A>
-  constexpr explicit expected(std::in_place_t, A&&... a) : has_(true) { std::construct_at(&value_, std::forward<A>(a)...); }
-  template <class... A>
-  constexpr explicit expected(unexpect_t, A&&... a) : has_(false) { std::construct_at(&error_, std::forward<A>(a)...); }
-  template <class G>
-  constexpr expected(unexpected<G> u) : has_(false) { std::construct_at(&error_, std::move(u).error()); }
-  constexpr expected(const expected& o) : has_(o.has_) {
-    if (has_) std::construct_at(&value_, o.value_);
-    else std::construct_at(&error_, o.error_);
+  constexpr explicit expected(std::in_place_t, A&&... a) : has_(true) {
+    std::construct_at(&value_, std::forward<A>(a)...);
   }
-  constexpr expected(expected&& o) noexcept(std::is_nothrow_move_constructible_v<stored>&&
-                                                std::is_nothrow_move_constructible_v<E>)
+  template <class... A>
+  constexpr explicit expected(unexpect_t, A&&... a) : has_(false) {
+    std::construct_at(&error_, std::forward<A>(a)...);
+  }
+  template <class G>
+  constexpr expected(unexpected<G> u) : has_(false) {
+    std::construct_at(&error_, std::move(u).error());
+  }
+  constexpr expected(const expected& o) : has_(o.has_) {
+    if (has_)
+      std::construct_at(&value_, o.value_);
+    else
+      std::construct_at(&error_, o.error_);
+  }
+  constexpr expected(expected&& o) noexcept(
+      std::is_nothrow_move_constructible_v<stored>&& std::is_nothrow_move_constructible_v<E>)
       : has_(o.has_) {
-    if (has_) std::construct_at(&value_, std::move(o.value_));
-    else std::construct_at(&error_, std::move(o.error_));
+    if (has_)
+      std::construct_at(&value_, std::move(o.value_));
+    else
+      std::construct_at(&error_, std::move(o.error_));
   }
   constexpr expected& operator=(const expected& o) {
     if (this != &o) *this = expected(o);  // copied first, so that a throwing copy leaves this one whole
@@ -100,20 +113,28 @@ class expected {
   }
   constexpr expected& operator=(expected&& o) {
     if (this == &o) return *this;
-    if (has_ && o.has_) value_ = std::move(o.value_);
-    else if (!has_ && !o.has_) error_ = std::move(o.error_);
-    else if (has_) replace(value_, error_, std::move(o.error_)), has_ = false;
-    else replace(error_, value_, std::move(o.value_)), has_ = true;
+    if (has_ && o.has_)
+      value_ = std::move(o.value_);
+    else if (!has_ && !o.has_)
+      error_ = std::move(o.error_);
+    else if (has_)
+      replace(value_, error_, std::move(o.error_)), has_ = false;
+    else
+      replace(error_, value_, std::move(o.value_)), has_ = true;
     return *this;
   }
   constexpr ~expected() {
-    if (has_) std::destroy_at(&value_);
-    else std::destroy_at(&error_);
+    if (has_)
+      std::destroy_at(&value_);
+    else
+      std::destroy_at(&error_);
   }
 
   constexpr bool has_value() const noexcept { return has_; }
   constexpr explicit operator bool() const noexcept { return has_; }
-  constexpr std::add_lvalue_reference_t<T> operator*() & noexcept { if constexpr (!std::is_void_v<T>) return value_; }
+  constexpr std::add_lvalue_reference_t<T> operator*() & noexcept {
+    if constexpr (!std::is_void_v<T>) return value_;
+  }
   constexpr std::add_lvalue_reference_t<const T> operator*() const& noexcept {
     if constexpr (!std::is_void_v<T>) return value_;
   }
@@ -122,20 +143,33 @@ class expected {
   }
   constexpr stored* operator->() noexcept { return &value_; }
   constexpr const stored* operator->() const noexcept { return &value_; }
-  constexpr std::add_lvalue_reference_t<T> value() & { check(); return **this; }
-  constexpr std::add_lvalue_reference_t<const T> value() const& { check(); return **this; }
-  constexpr std::add_rvalue_reference_t<T> value() && { check(); return *std::move(*this); }
+  constexpr std::add_lvalue_reference_t<T> value() & {
+    check();
+    return **this;
+  }
+  constexpr std::add_lvalue_reference_t<const T> value() const& {
+    check();
+    return **this;
+  }
+  constexpr std::add_rvalue_reference_t<T> value() && {
+    check();
+    return *std::move(*this);
+  }
   constexpr const E& error() const& noexcept { return error_; }
   constexpr E& error() & noexcept { return error_; }
   constexpr E&& error() && noexcept { return std::move(error_); }
   template <class U>
-  constexpr stored value_or(U&& other) const& { return has_ ? value_ : static_cast<stored>(std::forward<U>(other)); }
+  constexpr stored value_or(U&& other) const& {
+    return has_ ? value_ : static_cast<stored>(std::forward<U>(other));
+  }
   template <class U>
   constexpr stored value_or(U&& other) && {
     return has_ ? std::move(value_) : static_cast<stored>(std::forward<U>(other));
   }
   template <class G>
-  constexpr E error_or(G&& other) const { return has_ ? static_cast<E>(std::forward<G>(other)) : error_; }
+  constexpr E error_or(G&& other) const {
+    return has_ ? static_cast<E>(std::forward<G>(other)) : error_;
+  }
   template <class... A>
   constexpr stored& emplace(A&&... a) {
     *this = expected(std::in_place, std::forward<A>(a)...);
@@ -166,8 +200,10 @@ class expected {
   constexpr auto transform_error(F&& f) && {
     using R = expected<T, std::remove_cvref_t<std::invoke_result_t<F, E&&>>>;
     if (!has_) return R(unexpect, std::invoke(std::forward<F>(f), std::move(error_)));
-    if constexpr (std::is_void_v<T>) return R();
-    else return R(std::in_place, std::move(value_));
+    if constexpr (std::is_void_v<T>)
+      return R();
+    else
+      return R(std::in_place, std::move(value_));
   }
   template <class F>
   constexpr expected or_else(F&& f) && {
@@ -178,8 +214,10 @@ class expected {
     return a.has_ == b.has_ && (a.has_ ? a.value_ == b.value_ : a.error_ == b.error_);
   }
   template <class U>
-    requires(!std::is_void_v<T>) && (!std::is_base_of_v<expected, U>)
-  friend constexpr bool operator==(const expected& a, const U& b) { return a.has_ && a.value_ == b; }
+  requires(!std::is_void_v<T>) &&
+      (!std::is_base_of_v<expected, U>)friend constexpr bool operator==(const expected& a, const U& b) {
+    return a.has_ && a.value_ == b;
+  }
 
  private:
   constexpr void check() const {

@@ -27,7 +27,7 @@ struct breaker_metrics {
   std::uint64_t buffered_calls = 0;  // calls in the window
   double failure_rate = -1, slow_call_rate = -1;
   std::array<std::array<std::uint64_t, state_count>, state_count> transitions{};  // [from][to]
-  std::uint64_t listener_errors = 0, transitions_lost = 0;                        // lost by listeners, not by the breaker
+  std::uint64_t listener_errors = 0, transitions_lost = 0;  // lost by listeners, not by the breaker
 };
 
 }  // namespace chaos

@@ -3,8 +3,8 @@
 //   if (auto permit = redis.try_acquire())
 //     async_get(key, [p = std::move(permit)](auto reply) mutable { p.record(reply); });
 //
-// A permit carries the generation of the state that issued it: a verdict that comes after that state has ended changes
-// nothing and is counted as a late result. The first verdict counts, further ones return false.
+// A permit carries the generation of the state that issued it: a verdict that comes after that state has ended
+// changes nothing and is counted as a late result. The first verdict counts, further ones return false.
 // Thread-safety: one thread at a time, any thread. Errors: none. Hazard: must not outlive its breaker.
 #pragma once
 #include <chrono>
@@ -30,9 +30,12 @@ concept self_classified = requires(const T& t) {
 
 template <class T>
 constexpr outcome verdict_on(const T& value) {
-  if constexpr (self_classified<T>) return chaos_classify(value);
-  else if constexpr (expected_like<T>) return value.has_value() ? outcome::success : outcome::failure;
-  else return outcome::success;
+  if constexpr (self_classified<T>)
+    return chaos_classify(value);
+  else if constexpr (expected_like<T>)
+    return value.has_value() ? outcome::success : outcome::failure;
+  else
+    return outcome::success;
 }
 
 inline outcome verdict_on_exception(const breaker_settings& s, const std::exception_ptr& e) noexcept {
@@ -91,8 +94,7 @@ class [[nodiscard]] permit {
   }
   // A reply: see chaos_classify(); anything with has_value() and error() tells by itself; all else is a success.
   template <class Reply>
-    requires(!std::is_same_v<Reply, outcome>)
-  bool record(const Reply& reply) {
+  requires(!std::is_same_v<Reply, outcome>) bool record(const Reply& reply) {
     return record(detail::verdict_on(reply));
   }
   // Gives the permit back without a verdict, as the destructor does.

@@ -15,8 +15,10 @@ inline std::string prometheus_escape(std::string_view s) {
   std::string out;
   for (const char c : s) {
     if (c == '\\' || c == '"') out += '\\';
-    if (c == '\n') out += "\\n";
-    else out += c;
+    if (c == '\n')
+      out += "\\n";
+    else
+      out += c;
   }
   return out;
 }

@@ -67,15 +67,24 @@ inline void add_one(std::atomic<std::uint64_t>& counter, int slot) noexcept {
 
 class shard_counters {
  public:
-  void succeeded() noexcept { const int s = this_slot(); add_one(shards_[s].succeeded, s); }
+  void succeeded() noexcept {
+    const int s = this_slot();
+    add_one(shards_[s].succeeded, s);
+  }
   // Returns the new count of this slot, to sample by.
   std::uint64_t rejected() noexcept {
     const int s = this_slot();
     add_one(shards_[s].rejected, s);
     return shards_[s].rejected.load(std::memory_order_relaxed);
   }
-  void ignored() noexcept { const int s = this_slot(); add_one(shards_[s].ignored, s); }
-  void fell_back() noexcept { const int s = this_slot(); add_one(shards_[s].fallbacks, s); }
+  void ignored() noexcept {
+    const int s = this_slot();
+    add_one(shards_[s].ignored, s);
+  }
+  void fell_back() noexcept {
+    const int s = this_slot();
+    add_one(shards_[s].fallbacks, s);
+  }
 
   std::uint64_t total_succeeded() const noexcept { return total(&shard::succeeded); }
   std::uint64_t total_rejected() const noexcept { return total(&shard::rejected); }
@@ -86,7 +95,7 @@ class shard_counters {
   struct alignas(64) shard {
     std::atomic<std::uint64_t> succeeded{0}, rejected{0}, ignored{0}, fallbacks{0};
   };
-  std::uint64_t total(std::atomic<std::uint64_t> shard::* counter) const noexcept {
+  std::uint64_t total(std::atomic<std::uint64_t> shard::*counter) const noexcept {
     const int used = std::min(thread_slots.high_water.load(std::memory_order_relaxed), owned_slots);
     std::uint64_t sum = (shards_[shared_slot].*counter).load(std::memory_order_relaxed);
     for (int i = 0; i < used; ++i) sum += (shards_[i].*counter).load(std::memory_order_relaxed);

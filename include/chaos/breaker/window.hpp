@@ -1,11 +1,11 @@
 // The two sliding windows of a breaker.
 //
 // event_ring: which of the last N calls were events (failures, slow calls). It stores the index of each event, never
-// of a success, so that it is exact (a call leaves the window with the N-th call after it) and successes cost nothing.
-// time_window: calls of the last `monitoring_period`, in slices of a sixteenth of it, the newest 16 of which count.
-// Successes go to a row of the thread's own slot; the rest is added under the breaker's lock.
-// Thread-safety: event_ring and time_window::add_event/totals need the breaker's lock; time_window::add_success does
-// not. Units: nanoseconds. Errors: none. Algorithm: measured in the project's prototype against a brute-force window.
+// of a success, so that it is exact (a call leaves the window with the N-th call after it) and successes cost
+// nothing. time_window: calls of the last `monitoring_period`, in slices of a sixteenth of it, the newest 16 of which
+// count. Successes go to a row of the thread's own slot; the rest is added under the breaker's lock. Thread-safety:
+// event_ring and time_window::add_event/totals need the breaker's lock; time_window::add_success does not. Units:
+// nanoseconds. Errors: none. Algorithm: measured in the project's prototype against a brute-force window.
 #pragma once
 #include <array>
 #include <atomic>
@@ -95,7 +95,8 @@ class time_window {
   // Forgets everything by moving the origin back, so that every call so far is older than the window. One word: a
   // thread that is about to count a success sees the old or the new origin, never half of each.
   void clear() noexcept {
-    origin_ns_.store(origin_ns_.load(std::memory_order_relaxed) - (slices + 1) * slice_ns_, std::memory_order_relaxed);
+    origin_ns_.store(origin_ns_.load(std::memory_order_relaxed) - (slices + 1) * slice_ns_,
+                     std::memory_order_relaxed);
   }
 
  private:

@@ -42,7 +42,8 @@ constexpr std::uint64_t next_generation(std::uint64_t w) noexcept {
 constexpr bool same_period(std::uint64_t a, std::uint64_t b) noexcept { return a >> 40 == b >> 40; }
 
 constexpr std::uint64_t open_payload(std::uint64_t deadline_ns) noexcept {
-  return ((deadline_ns + (1ull << open_tick_shift) - 1) >> open_tick_shift) & payload_mask;  // rounded up: never early
+  return ((deadline_ns + (1ull << open_tick_shift) - 1) >> open_tick_shift) &
+         payload_mask;  // rounded up: never early
 }
 // Nanoseconds until an OPEN word may be probed; 0 = due.
 constexpr std::uint64_t open_remaining_ns(std::uint64_t w, std::uint64_t now_ns) noexcept {

@@ -48,12 +48,14 @@ struct redis_address {
 
   static redis_address parse(const std::string& url) {
     const auto no = [&](const std::string& what) {
-      return std::invalid_argument("redis_url \"" + url + "\": " + what + "; expected redis://[:password@]host[:port][/db] or unix:///path");
+      return std::invalid_argument("redis_url \"" + url + "\": " + what +
+                                   "; expected redis://[:password@]host[:port][/db] or unix:///path");
     };
     const auto number = [&](std::string_view text, const char* what, int most) {
       int n = 0;
       for (const char c : text) {
-        if (c < '0' || c > '9' || (n = n * 10 + (c - '0')) > most) throw no(std::string(what) + " is \"" + std::string(text) + "\"");
+        if (c < '0' || c > '9' || (n = n * 10 + (c - '0')) > most)
+          throw no(std::string(what) + " is \"" + std::string(text) + "\"");
       }
       if (text.empty()) throw no(std::string(what) + " is empty");
       return n;
@@ -141,7 +143,8 @@ inline timeval to_timeval(std::chrono::nanoseconds d) {
 
 class redis_connection {
  public:
-  redis_connection(const redis_address& a, std::chrono::nanoseconds connect_timeout, std::chrono::nanoseconds timeout) {
+  redis_connection(const redis_address& a, std::chrono::nanoseconds connect_timeout,
+                   std::chrono::nanoseconds timeout) {
     const sigpipe_guard guard;
     const timeval limit = to_timeval(connect_timeout);
     context_.reset(a.path.empty() ? redisConnectWithTimeout(a.host.c_str(), a.port, limit)
@@ -164,7 +167,8 @@ class redis_connection {
         text.push_back(a.data());
         length.push_back(a.size());
       }
-      if (redisAppendCommandArgv(context_.get(), static_cast<int>(args.size()), text.data(), length.data()) != REDIS_OK)
+      if (redisAppendCommandArgv(context_.get(), static_cast<int>(args.size()), text.data(), length.data()) !=
+          REDIS_OK)
         raise("send");
     }
     std::vector<redis_reply> replies;
@@ -193,7 +197,8 @@ class redis_connection {
   [[noreturn]] void raise(const std::string& doing) const {
     const int number = errno;
     const std::string what = "redis: " + doing + ": ";
-    if (context_->err == REDIS_ERR_IO && (number == EAGAIN || number == EWOULDBLOCK || number == ETIMEDOUT || number == EINPROGRESS))
+    if (context_->err == REDIS_ERR_IO &&
+        (number == EAGAIN || number == EWOULDBLOCK || number == ETIMEDOUT || number == EINPROGRESS))
       throw redis_timeout(what + "timed out");
     throw redis_io_error(what + (context_->errstr[0] ? context_->errstr : std::strerror(number)));
   }
@@ -221,7 +226,8 @@ class redis_connection {
 
 class redis_pool {
  public:
-  redis_pool(redis_address a, std::chrono::nanoseconds connect_timeout, std::chrono::nanoseconds timeout, std::size_t idle_max)
+  redis_pool(redis_address a, std::chrono::nanoseconds connect_timeout, std::chrono::nanoseconds timeout,
+             std::size_t idle_max)
       : address_(std::move(a)), connect_timeout_(connect_timeout), timeout_(timeout), idle_max_(idle_max) {}
 
   std::vector<redis_reply> run(const std::vector<std::vector<std::string>>& commands) {

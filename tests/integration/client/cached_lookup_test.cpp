@@ -33,7 +33,9 @@ TEST_F(CachedLookup, AnswersFromMemoryWhileRedisIsDownAndLiveAfterwards) {
   chaos::redis_cache client(redis.url());
   ASSERT_TRUE(client.set("k", "v").has_value());
   auto p = run({"--redis", redis.url(), "--repeat", "100000", "--interval-ms", "2", "--recovery-ms", "50", "k"});
-  const auto shows = [&](const std::string& text) { return eventually([&] { return p->output().find(text) != std::string::npos; }); };
+  const auto shows = [&](const std::string& text) {
+    return eventually([&] { return p->output().find(text) != std::string::npos; });
+  };
   ASSERT_TRUE(shows("k = v  source=live")) << p->output();
   redis.stop();
   ASSERT_TRUE(shows("k = v  source=cache_stale")) << p->output();
@@ -53,11 +55,12 @@ TEST_F(CachedLookup, SaysWhyThereIsNoAnswer) {
 }
 
 TEST_F(CachedLookup, WrongUseHasItsOwnExitCodeAndText) {
-  const std::pair<std::vector<std::string>, const char*> rows[] = {{{}, "no key is given"},
-                                                                  {{"--repeat", "x", "k"}, "--repeat is \"x\""},
-                                                                  {{"k", "--redis"}, "--redis needs a value"},
-                                                                  {{"--frobnicate", "k"}, "unknown option --frobnicate"},
-                                                                  {{"--redis", "http://h", "k"}, "the scheme is unknown"}};
+  const std::pair<std::vector<std::string>, const char*> rows[] = {
+      {{}, "no key is given"},
+      {{"--repeat", "x", "k"}, "--repeat is \"x\""},
+      {{"k", "--redis"}, "--redis needs a value"},
+      {{"--frobnicate", "k"}, "unknown option --frobnicate"},
+      {{"--redis", "http://h", "k"}, "the scheme is unknown"}};
   for (const auto& [arguments, text] : rows) {
     auto p = run(arguments);
     EXPECT_EQ(p->wait(), 2);

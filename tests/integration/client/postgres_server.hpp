@@ -1,5 +1,5 @@
-// A PostgreSQL of its own for a test: own port, own data folder, ended by its process id. PostgreSQL refuses to run as
-// root, so that root becomes the user "postgres" for it.
+// A PostgreSQL of its own for a test: own port, own data folder, ended by its process id. PostgreSQL refuses to run
+// as root, so that root becomes the user "postgres" for it.
 #pragma once
 #include <grp.h>
 #include <pwd.h>
@@ -21,7 +21,8 @@ class postgres_server {
       if (!user_) throw std::runtime_error("there is no user postgres");
       if (chown(folder_.path.c_str(), user_->pw_uid, user_->pw_gid) != 0) throw std::runtime_error("chown");
     }
-    process init({bin_ + "/initdb", "-D", data(), "-U", "shop", "-A", "trust", "--no-sync", "-E", "UTF8"}, log(), become());
+    process init({bin_ + "/initdb", "-D", data(), "-U", "shop", "-A", "trust", "--no-sync", "-E", "UTF8"}, log(),
+                 become());
     if (init.wait() != 0) throw std::runtime_error("initdb: " + init.output());
     start();
   }
@@ -29,8 +30,8 @@ class postgres_server {
 
   void start() {
     server_ = std::make_unique<process>(
-        std::vector<std::string>{bin_ + "/postgres", "-D", data(), "-p", std::to_string(port), "-h", "127.0.0.1", "-k", "",
-                                 "-F", "-c", "restart_after_crash=off"},
+        std::vector<std::string>{bin_ + "/postgres", "-D", data(), "-p", std::to_string(port), "-h", "127.0.0.1",
+                                 "-k", "", "-F", "-c", "restart_after_crash=off"},
         log(), become());
     const auto ready = [&] {
       process p({bin_ + "/pg_isready", "-q", "-h", "127.0.0.1", "-p", std::to_string(port)}, log());
@@ -43,9 +44,7 @@ class postgres_server {
     if (server_) server_->end(SIGQUIT);
     server_.reset();
   }
-  std::string conninfo() const {
-    return "host=127.0.0.1 dbname=postgres user=shop port=" + std::to_string(port);
-  }
+  std::string conninfo() const { return "host=127.0.0.1 dbname=postgres user=shop port=" + std::to_string(port); }
   const int port;
 
  private:

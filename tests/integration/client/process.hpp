@@ -18,8 +18,9 @@ namespace chaos_test {
 class process {
  public:
   // `before_exec` runs in the child.
-  process(const std::vector<std::string>& command, std::filesystem::path output,
-          const std::function<void()>& before_exec = [] {})
+  process(
+      const std::vector<std::string>& command, std::filesystem::path output,
+      const std::function<void()>& before_exec = [] {})
       : output_(std::move(output)) {
     std::vector<char*> argv;
     for (const auto& a : command) argv.push_back(const_cast<char*>(a.c_str()));

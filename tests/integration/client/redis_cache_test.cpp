@@ -12,7 +12,9 @@ using chaos::source;
 using chaos::state;
 
 chaos::redis_cache_settings quick() {
-  return {.timeout = 50ms, .l1_fresh = 0s, .breaker = {.failure_threshold = 3, .recovery_timeout = 50ms, .success_threshold = 1}};
+  return {.timeout = 50ms,
+          .l1_fresh = 0s,
+          .breaker = {.failure_threshold = 3, .recovery_timeout = 50ms, .success_threshold = 1}};
 }
 
 class RedisCache : public testing::Test {
@@ -132,7 +134,8 @@ TEST_F(RedisCache, PipelinesManyInOneRoundTrip) {
   keys.push_back("missing");
   auto got = cache.get_many(keys);
   ASSERT_EQ(got.size(), 501u);
-  for (int i = 0; i < 500; ++i) ASSERT_EQ(**got[static_cast<std::size_t>(i)], std::string(1, '\0') + std::to_string(i));
+  for (int i = 0; i < 500; ++i)
+    ASSERT_EQ(**got[static_cast<std::size_t>(i)], std::string(1, '\0') + std::to_string(i));
   EXPECT_EQ(*got[500], std::nullopt);
   server.stop();
   got = cache.get_many(keys);
@@ -218,11 +221,18 @@ TEST(RedisUrl, IsParsed) {
 }
 
 TEST(RedisUrl, AWrongOneIsRefusedWithWhatIsWrong) {
-  const std::pair<const char*, const char*> rows[] = {
-      {"", "the scheme"},           {"http://h", "the scheme"},       {"redis://", "the host is empty"},
-      {"redis://h:99999", "port"},  {"redis://h:x", "port"},          {"redis://h:", "port is empty"},
-      {"redis://h:0", "port is 0"}, {"redis://h/x", "db"},            {"redis://user:p@h", "user names"},
-      {"redis://[::1", "no ]"},     {"unix://run/r", "not absolute"}, {"redis://[::1]7", "neither"}};
+  const std::pair<const char*, const char*> rows[] = {{"", "the scheme"},
+                                                      {"http://h", "the scheme"},
+                                                      {"redis://", "the host is empty"},
+                                                      {"redis://h:99999", "port"},
+                                                      {"redis://h:x", "port"},
+                                                      {"redis://h:", "port is empty"},
+                                                      {"redis://h:0", "port is 0"},
+                                                      {"redis://h/x", "db"},
+                                                      {"redis://user:p@h", "user names"},
+                                                      {"redis://[::1", "no ]"},
+                                                      {"unix://run/r", "not absolute"},
+                                                      {"redis://[::1]7", "neither"}};
   for (const auto& [url, what] : rows) {
     try {
       chaos::redis_cache cache(url);

@@ -37,7 +37,8 @@ inline int free_port() {
   a.sin_family = AF_INET;
   a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof a;
-  if (bind(fd, reinterpret_cast<sockaddr*>(&a), size) != 0 || getsockname(fd, reinterpret_cast<sockaddr*>(&a), &size) != 0)
+  if (bind(fd, reinterpret_cast<sockaddr*>(&a), size) != 0 ||
+      getsockname(fd, reinterpret_cast<sockaddr*>(&a), &size) != 0)
     throw std::runtime_error("no free port");
   close(fd);
   return ntohs(a.sin_port);
@@ -68,8 +69,9 @@ class redis_server {
     pid_ = fork();
     if (pid_ == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
-      execlp("redis-server", "redis-server", "--port", p.c_str(), "--bind", "127.0.0.1", "--dir", dir.c_str(), "--save", "",
-             "--appendonly", "no", "--daemonize", "no", "--logfile", "redis.log", static_cast<char*>(nullptr));
+      execlp("redis-server", "redis-server", "--port", p.c_str(), "--bind", "127.0.0.1", "--dir", dir.c_str(),
+             "--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", "redis.log",
+             static_cast<char*>(nullptr));
       _exit(127);
     }
     chaos::redis_address a;

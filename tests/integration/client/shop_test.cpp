@@ -1,5 +1,5 @@
-// examples/shop with a real Redis and a real PostgreSQL: it sells from PostgreSQL while Redis is down, says 503 at once
-// while both are, and is back within a second.
+// examples/shop with a real Redis and a real PostgreSQL: it sells from PostgreSQL while Redis is down, says 503 at
+// once while both are, and is back within a second.
 #include <gtest/gtest.h>
 #include <httplib.h>
 
@@ -22,7 +22,8 @@ class Shop : public testing::Test {
   void SetUp() override {
     shop = std::make_unique<process>(
         std::vector<std::string>{SHOP, "--port", std::to_string(port), "--redis", redis.url(), "--postgres",
-                                 postgres->conninfo(), "--recovery-ms", "500", "--timeout-ms", "500", "--create", "200"},
+                                 postgres->conninfo(), "--recovery-ms", "500", "--timeout-ms", "500", "--create",
+                                 "200"},
         folder.path / "shop.log");
     ASSERT_TRUE(eventually([&] { return shop->output().find("listening") != std::string::npos; })) << shop->output();
     client = make_client();
@@ -79,7 +80,8 @@ TEST_F(Shop, SellsFromPostgresFirstAndFromRedisThen) {
   EXPECT_EQ(health(), "{\"redis\":\"closed\",\"postgres\":\"closed\"}\n");
   const auto metrics = client->Get("/metrics")->body;
   EXPECT_NE(metrics.find("shop_requests_total{answer=\"redis\"} 201\n"), std::string::npos) << metrics;
-  EXPECT_NE(metrics.find("chaos_breaker_state{name=\"postgres\",state=\"closed\"} 1\n"), std::string::npos) << metrics;
+  EXPECT_NE(metrics.find("chaos_breaker_state{name=\"postgres\",state=\"closed\"} 1\n"), std::string::npos)
+      << metrics;
 }
 
 TEST_F(Shop, KeepsSellingWhileRedisIsDownAndUsesItAgainWithinASecond) {
@@ -128,10 +130,11 @@ TEST_F(Shop, EndsInAnOrderlyWay) {
 }
 
 TEST_F(Shop, WrongUseHasItsOwnExitCodeAndText) {
-  const std::pair<std::vector<std::string>, const char*> rows[] = {{{"--port", "0"}, "--port is \"0\"; expected 1 to 65535"},
-                                                                  {{"--port"}, "--port needs a value"},
-                                                                  {{"--frobnicate", "1"}, "unknown option --frobnicate"},
-                                                                  {{"--redis", "nonsense"}, "the scheme is unknown"}};
+  const std::pair<std::vector<std::string>, const char*> rows[] = {
+      {{"--port", "0"}, "--port is \"0\"; expected 1 to 65535"},
+      {{"--port"}, "--port needs a value"},
+      {{"--frobnicate", "1"}, "unknown option --frobnicate"},
+      {{"--redis", "nonsense"}, "the scheme is unknown"}};
   for (auto [arguments, text] : rows) {
     arguments.insert(arguments.begin(), SHOP);
     process p(arguments, folder.path / text);

@@ -90,10 +90,9 @@ TEST(Annotate, TransitionsWithReasonLateResultsRejectionsAndFallbacks) {
 
 TEST(Command, OpensClosesDisablesResetsWithoutAThread) {
   clocked b({.failure_threshold = 1}, "commanded");
-  const std::pair<std::uint32_t, state> steps[] = {{1, state::forced_open}, {2, state::closed},
-                                                   {3, state::disabled},    {5, state::metrics_only},
-                                                   {0, state::closed},      {1, state::forced_open},
-                                                   {4, state::closed}};
+  const std::pair<std::uint32_t, state> steps[] = {
+      {1, state::forced_open}, {2, state::closed},      {3, state::disabled}, {5, state::metrics_only},
+      {0, state::closed},      {1, state::forced_open}, {4, state::closed}};
   for (const auto& [command, expected] : steps) {
     shim.send("commanded", command);
     auto p = b.breaker.try_acquire();  // the next call applies it

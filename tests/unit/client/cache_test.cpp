@@ -77,8 +77,10 @@ TEST(Lru, EightThreadsSeeWholeValues) {
       std::mt19937 random(static_cast<unsigned>(t));
       for (int i = 0; i < 5'000; ++i) {
         const int key = static_cast<int>(random() % 4'000);
-        if (random() % 2) c.put(key, std::string(40, static_cast<char>('a' + key % 26)));
-        else if (auto hit = c.find(key); hit && hit->value != std::string(40, static_cast<char>('a' + key % 26))) ++torn;
+        if (random() % 2)
+          c.put(key, std::string(40, static_cast<char>('a' + key % 26)));
+        else if (auto hit = c.find(key); hit && hit->value != std::string(40, static_cast<char>('a' + key % 26)))
+          ++torn;
       }
     });
   for (auto& t : all) t.join();

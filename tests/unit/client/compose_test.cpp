@@ -41,7 +41,11 @@ TEST(Retry, GivesUpAfterMaxAttemptsWithTheLastFailure) {
 TEST(Retry, WaitsWithFullJitterInGrowingBounds) {
   sleeps s;
   for (std::uint64_t seed = 1; seed <= 200; ++seed)
-    (void)chaos::retry({.max_attempts = 5, .backoff = 100ms, .backoff_max = 300ms, .growth = 2, .sleep = s.recorder(),
+    (void)chaos::retry({.max_attempts = 5,
+                        .backoff = 100ms,
+                        .backoff_max = 300ms,
+                        .growth = 2,
+                        .sleep = s.recorder(),
                         .jitter_seed = seed * 0x9e3779b97f4a7c15},
                        []() -> int { throw 1; });
   ASSERT_EQ(s.all.size(), 800u);
@@ -71,7 +75,10 @@ TEST(RetryBudget, StopsRetriesWhenEverythingFails) {
   sleeps s;
   int calls = 0;
   for (int i = 0; i < 100; ++i)
-    (void)chaos::retry({.max_attempts = 3, .budget = &budget, .sleep = s.recorder()}, [&]() -> int { ++calls; throw 1; });
+    (void)chaos::retry({.max_attempts = 3, .budget = &budget, .sleep = s.recorder()}, [&]() -> int {
+      ++calls;
+      throw 1;
+    });
   // 10 tokens: failures 1 to 4 leave more than 5 and are retried, unless they were third attempts.
   EXPECT_LE(calls, 104);
   EXPECT_GE(calls, 102);
@@ -118,7 +125,8 @@ TEST(Bulkhead, AdmitsNAtATime) {
 
 TEST(Bulkhead, GivesThePlaceBackWhenTheCallThrows) {
   chaos::bulkhead b("db", {.max_concurrent = 1});
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(b.call([]() -> int { throw std::runtime_error("x"); }).error().message(), "x");
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(b.call([]() -> int { throw std::runtime_error("x"); }).error().message(), "x");
   EXPECT_EQ(b.inside(), 0u);
 }
 
@@ -169,9 +177,16 @@ TEST(Timeout, InTimeIsTheValue) {
 
 TEST(Timeout, WithoutATokenItIsMeasured) {
   chaos::manual_clock clock;
-  auto slow = chaos::with_timeout(50ms, [&] { clock.advance(51ms); return 1; }, &clock);
+  auto slow = chaos::with_timeout(
+      50ms,
+      [&] {
+        clock.advance(51ms);
+        return 1;
+      },
+      &clock);
   EXPECT_EQ(slow.error().kind, failure_kind::timeout);
-  auto threw = chaos::with_timeout(50ms, [&]() -> int { throw std::runtime_error("early"); }, &clock);
+  auto threw = chaos::with_timeout(
+      50ms, [&]() -> int { throw std::runtime_error("early"); }, &clock);
   EXPECT_EQ(threw.error().message(), "early");
 }
 
@@ -181,10 +196,11 @@ TEST(Timeout, ManyAtATimeAreEachToldInTheirTime) {
   for (int t = 0; t < 8; ++t)
     all.emplace_back([&, t] {
       for (int i = 0; i < 20; ++i) {
-        auto r = chaos::with_timeout(t % 2 ? std::chrono::nanoseconds(1ms) : std::chrono::nanoseconds(1h), [&](std::stop_token stop) {
-          while (t % 2 && !stop.stop_requested()) std::this_thread::yield();
-          return 1;
-        });
+        auto r = chaos::with_timeout(t % 2 ? std::chrono::nanoseconds(1ms) : std::chrono::nanoseconds(1h),
+                                     [&](std::stop_token stop) {
+                                       while (t % 2 && !stop.stop_requested()) std::this_thread::yield();
+                                       return 1;
+                                     });
         ++(r.has_value() ? in_time : timed_out);
       }
     });

@@ -19,7 +19,10 @@ using namespace chaos_test;
 using chaos::state;
 
 TEST(Concurrency, EightThreadsThroughAllTransitionsKeepEveryRule) {
-  clocked b({.failure_threshold = 3, .recovery_timeout = 20ms, .half_open_permits = 3, .success_threshold = 2,
+  clocked b({.failure_threshold = 3,
+             .recovery_timeout = 20ms,
+             .half_open_permits = 3,
+             .success_threshold = 2,
              .half_open_timeout = 20ms});
   constexpr int threads = 8, rounds = under_tsan ? 5'000 : 50'000;
   std::atomic<std::uint64_t> admitted{0}, rejected{0}, dropped{0}, ignored{0};
@@ -40,7 +43,10 @@ TEST(Concurrency, EightThreadsThroughAllTransitionsKeepEveryRule) {
         ++admitted;
         switch (random() % 8) {
           case 0: ++dropped; break;  // goes back by itself
-          case 1: p.ignore(); ++ignored; break;
+          case 1:
+            p.ignore();
+            ++ignored;
+            break;
           case 2:
           case 3: p.failure(); break;
           case 4: held.push_back(std::move(p)); break;  // answered much later

@@ -100,9 +100,7 @@ TEST(Coroutine, GivenUpHalfWayReturnsThePermit) {
 }
 
 chaos::task<int> doubled(int i) { co_return i * 2; }
-chaos::task<chaos::result<int>> failing() {
-  co_return chaos::failure{chaos::failure_kind::timeout, {}, {}, "late"};
-}
+chaos::task<chaos::result<int>> failing() { co_return chaos::failure{chaos::failure_kind::timeout, {}, {}, "late"}; }
 
 TEST(Coroutine, TasksAndResultsOfTasks) {
   clocked b({.failure_threshold = 1});

@@ -6,7 +6,10 @@ using namespace chaos_test;
 using chaos::state;
 
 chaos::breaker_settings settings() {
-  return {.failure_threshold = 1, .recovery_timeout = 10s, .half_open_permits = 3, .success_threshold = 2,
+  return {.failure_threshold = 1,
+          .recovery_timeout = 10s,
+          .half_open_permits = 3,
+          .success_threshold = 2,
           .half_open_timeout = 5s};
 }
 struct half_open_breaker : clocked {
@@ -79,7 +82,10 @@ TEST(HalfOpen, ASlowProbeOpens) {
 }
 
 TEST(HalfOpen, AForgottenWindowAfterClosing) {
-  half_open_breaker b({.failure_threshold = 0, .failure_rate = 0.5, .sliding_window = 10, .minimum_calls = 1,
+  half_open_breaker b({.failure_threshold = 0,
+                       .failure_rate = 0.5,
+                       .sliding_window = 10,
+                       .minimum_calls = 1,
                        .success_threshold = 1});
   b.succeed();
   ASSERT_EQ(b.state(), state::closed);

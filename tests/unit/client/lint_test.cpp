@@ -1,5 +1,5 @@
-// The breaker linter: ours passes every trap, and two breakers made to be wrong fail exactly those they should. A linter
-// that cannot fail would be worth nothing.
+// The breaker linter: ours passes every trap, and two breakers made to be wrong fail exactly those they should. A
+// linter that cannot fail would be worth nothing.
 #include <map>
 #include <set>
 
@@ -52,11 +52,14 @@ const chaos_lint_breaker our_api = {
     .late = nullptr,
     .state = [](void* b) -> int {
       const auto s = us(b).breaker.state();
-      return s == chaos::state::closed ? CHAOS_LINT_CLOSED : s == chaos::state::open ? CHAOS_LINT_OPEN : CHAOS_LINT_HALF_OPEN;
+      return s == chaos::state::closed ? CHAOS_LINT_CLOSED
+             : s == chaos::state::open ? CHAOS_LINT_OPEN
+                                       : CHAOS_LINT_HALF_OPEN;
     },
     .on_transition =
         [](void* b, void (*told)(void*), void* argument) {
-          us(b).subscriptions.push_back(us(b).breaker.on_transition([=](const chaos::transition&) { told(argument); }));
+          us(b).subscriptions.push_back(
+              us(b).breaker.on_transition([=](const chaos::transition&) { told(argument); }));
         },
 };
 
@@ -74,7 +77,8 @@ const chaos_lint_breaker naive_api = {
     .name = "mutex and deque",
     .threads = 1,
     .make = [](const chaos_lint_settings* s) -> void* {
-      return new naive(s->failure_threshold, s->failure_threshold, 1.0, std::chrono::nanoseconds(s->recovery_timeout_ns));
+      return new naive(s->failure_threshold, s->failure_threshold, 1.0,
+                       std::chrono::nanoseconds(s->recovery_timeout_ns));
     },
     .destroy = [](void* b) { delete &it(b); },
     .advance = [](void*, std::uint64_t ns) { still_clock::ns += static_cast<std::int64_t>(ns); },
@@ -118,18 +122,19 @@ const chaos_lint_breaker wrong_api = {
       return 0;
     },
     .success = [](void* b, std::int64_t) { bad(b).state = CHAOS_LINT_CLOSED; },
-    .failure = [](void* b, std::int64_t) {
-      wrong& w = bad(b);
-      std::lock_guard lock(w.mutex);
-      if (++w.failures < w.threshold) return;
-      w.failures = 0;
-      w.state = CHAOS_LINT_OPEN;
-      for (int i = 0; i < 100; ++i) std::this_thread::yield();
-      w.deadline = w.now + w.recovery;
-      w.state = CHAOS_LINT_CLOSED;  // so that the callback is admitted and meets the lock
-      if (w.told) w.told(w.argument);
-      w.state = CHAOS_LINT_OPEN;
-    },
+    .failure =
+        [](void* b, std::int64_t) {
+          wrong& w = bad(b);
+          std::lock_guard lock(w.mutex);
+          if (++w.failures < w.threshold) return;
+          w.failures = 0;
+          w.state = CHAOS_LINT_OPEN;
+          for (int i = 0; i < 100; ++i) std::this_thread::yield();
+          w.deadline = w.now + w.recovery;
+          w.state = CHAOS_LINT_CLOSED;  // so that the callback is admitted and meets the lock
+          if (w.told) w.told(w.argument);
+          w.state = CHAOS_LINT_OPEN;
+        },
     .ignore = nullptr,
     .late = nullptr,
     .state = [](void* b) -> int {
@@ -158,9 +163,8 @@ TEST(Lint, OursPassesEveryTrap) {
 
 TEST(Lint, TheMutexAndDequeBreakerFallsIntoItsTraps) {
   const auto findings = chaos::lint::run(naive_api);
-  EXPECT_EQ(failed(findings),
-            (std::set<std::string>{"hung_probe_wedges", "late_success_closes", "late_failure_opens",
-                                   "ignored_keeps_permit", "state_lags"}));
+  EXPECT_EQ(failed(findings), (std::set<std::string>{"hung_probe_wedges", "late_success_closes", "late_failure_opens",
+                                                     "ignored_keeps_permit", "state_lags"}));
   for (const auto& f : findings) EXPECT_EQ(f.verdict == verdict::skipped, f.trap == "callback_under_lock") << f.trap;
 }
 

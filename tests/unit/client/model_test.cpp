@@ -106,12 +106,14 @@ TEST(Model, BehavesAsTheReferenceUnderRandomOperations) {
       } else if (dice < 90 && !outstanding.empty()) {
         const std::size_t i = random() % 8 ? outstanding.size() - 1 : random() % outstanding.size();
         std::swap(outstanding[i], outstanding.back());
-        const auto o = random() % 10 == 0                  ? chaos::outcome::ignored
+        const auto o = random() % 10 == 0                 ? chaos::outcome::ignored
                        : random() % 100 < failure_percent ? chaos::outcome::failure
                                                           : chaos::outcome::success;
         model.finish(outstanding.back().period, o, clock.now_ns());
-        if (o == chaos::outcome::ignored && random() % 2) outstanding.back().permit.release();
-        else outstanding.back().permit.record(o);
+        if (o == chaos::outcome::ignored && random() % 2)
+          outstanding.back().permit.release();
+        else
+          outstanding.back().permit.record(o);
         outstanding.pop_back();
       } else {
         clock.advance(std::chrono::nanoseconds(tick * (random() % 6)));

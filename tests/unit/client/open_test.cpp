@@ -44,11 +44,16 @@ TEST(Open, IsNeverProbedEarly) {
 }
 
 TEST(Open, GrowsWithEachOpeningInARowUpToItsMaximumAndStartsAgainAfterClosing) {
-  clocked b({.failure_threshold = 1, .recovery_timeout = 1s, .recovery_growth = 2, .recovery_timeout_max = 5s,
-             .half_open_permits = 1, .success_threshold = 1});
+  clocked b({.failure_threshold = 1,
+             .recovery_timeout = 1s,
+             .recovery_growth = 2,
+             .recovery_timeout_max = 5s,
+             .half_open_permits = 1,
+             .success_threshold = 1});
   b.fail();
   for (const auto expected : {1s, 2s, 4s, 5s, 5s}) {
-    EXPECT_NEAR(static_cast<double>(b.breaker.retry_after().count()), static_cast<double>(std::chrono::nanoseconds(expected).count()), 7e4);
+    EXPECT_NEAR(static_cast<double>(b.breaker.retry_after().count()),
+                static_cast<double>(std::chrono::nanoseconds(expected).count()), 7e4);
     b.clock.advance(b.breaker.retry_after());
     b.breaker.try_acquire().failure();
   }

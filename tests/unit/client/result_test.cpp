@@ -52,7 +52,8 @@ TEST(Result, TooOldForTheCacheFallsThroughToTheFallback) {
   with_cache b;
   (void)b.get(true).or_cached(b.l1, "k");
   b.clock.advance(61s);
-  auto r = b.get(false).or_cached(b.l1, "k").or_else([](const chaos::failure& f) { return "because " + f.message(); });
+  auto r =
+      b.get(false).or_cached(b.l1, "k").or_else([](const chaos::failure& f) { return "because " + f.message(); });
   EXPECT_EQ(r.source(), source::fallback);
   EXPECT_EQ(r.value(), "because down");
   EXPECT_EQ(b.l1.find("k"), std::nullopt) << "a fallback is not cached";
@@ -60,16 +61,17 @@ TEST(Result, TooOldForTheCacheFallsThroughToTheFallback) {
 
 TEST(Result, AThrowingFallbackIsAnErrorThatKeepsTheFirstCause) {
   with_cache b;
-  auto r = b.get(false).or_else([](const chaos::failure&) -> std::string { throw std::logic_error("fallback broke"); });
+  auto r =
+      b.get(false).or_else([](const chaos::failure&) -> std::string { throw std::logic_error("fallback broke"); });
   ASSERT_FALSE(r.has_value());
   EXPECT_EQ(r.error().message(), "fallback broke");
   EXPECT_EQ(r.cause()->message(), "down");
   EXPECT_THROW(r.value(), std::logic_error);
   EXPECT_EQ(b.metrics().fallback_failures, 1u);
   EXPECT_EQ(b.state(), state::open) << "the breaker knows of the call, not of the fallback";
-  auto second = b.get(false)
-                    .or_else([]() -> std::string { throw 7; })
-                    .or_else([](const chaos::failure& f) { return f.message(); });
+  auto second = b.get(false).or_else([]() -> std::string { throw 7; }).or_else([](const chaos::failure& f) {
+    return f.message();
+  });
   EXPECT_EQ(second.value(), "exception of an unknown type");
   EXPECT_EQ(second.cause()->kind, failure_kind::open);
 }
@@ -127,7 +129,9 @@ TEST(Result, VoidCallsHaveResultsToo) {
 
 TEST(Result, AResultInsideIsFlattened) {
   clocked b({.failure_threshold = 1});
-  auto r = b.breaker.call([]() -> chaos::result<int> { return chaos::failure{failure_kind::timeout, {}, {}, "slow"}; });
+  auto r = b.breaker.call([]() -> chaos::result<int> {
+    return chaos::failure{failure_kind::timeout, {}, {}, "slow"};
+  });
   static_assert(std::is_same_v<decltype(r), chaos::result<int>>);
   EXPECT_EQ(r.error().kind, failure_kind::timeout);
   EXPECT_THROW(r.value(), chaos::timeout_error);
@@ -185,7 +189,8 @@ TEST(Classify, AFreeFunctionBesideTheTypeGivesTheVerdict) {
 
 TEST(Classify, AVerdictForOneCall) {
   clocked b({.failure_threshold = 1});
-  auto r = b.breaker.call([] { return -1; }, [](int v) { return v < 0 ? chaos::outcome::failure : chaos::outcome::success; });
+  auto r = b.breaker.call([] { return -1; },
+                          [](int v) { return v < 0 ? chaos::outcome::failure : chaos::outcome::success; });
   EXPECT_FALSE(r.has_value());
   EXPECT_EQ(b.state(), state::open);
 }

@@ -11,7 +11,10 @@ using namespace chaos_test;
 using chaos::state;
 
 chaos::breaker_settings settings() {
-  return {.failure_threshold = 1, .recovery_timeout = 10s, .half_open_permits = 3, .success_threshold = 2,
+  return {.failure_threshold = 1,
+          .recovery_timeout = 10s,
+          .half_open_permits = 3,
+          .success_threshold = 2,
           .half_open_timeout = 5s};
 }
 
@@ -71,8 +74,8 @@ TEST(Trap, AnIgnoredResultNeitherMintsNorKeepsAPermit) {
     std::vector<chaos::permit> row;
     while (auto p = b.breaker.try_acquire()) row.push_back(std::move(p));
     ASSERT_EQ(row.size(), 3u) << "round " << i;
-    row[0].ignore();                    // classified as ignored
-    row[1] = chaos::permit();           // cancelled: dropped
+    row[0].ignore();           // classified as ignored
+    row[1] = chaos::permit();  // cancelled: dropped
     row[2].record(chaos::outcome::ignored);
     ASSERT_EQ(b.state(), state::half_open);
   }

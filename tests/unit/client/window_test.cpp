@@ -110,7 +110,10 @@ TEST(TimeWindow, NeverHoldsMoreThanThePeriodNorLessThanFifteenSixteenths) {
 }
 
 TEST(SlowCalls, OpenAtTheirRate) {
-  clocked b({.failure_threshold = 0, .failure_rate = 0, .minimum_calls = 4, .slow_call_duration = 100ms,
+  clocked b({.failure_threshold = 0,
+             .failure_rate = 0,
+             .minimum_calls = 4,
+             .slow_call_duration = 100ms,
              .slow_call_rate = 0.5});
   for (int i = 0; i < 4; ++i) {
     EXPECT_EQ(b.state(), chaos::state::closed);
