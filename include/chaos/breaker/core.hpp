@@ -10,19 +10,18 @@
 #pragma once
 #include <algorithm>
 #include <atomic>
-#include <cmath>
-#include <cstdio>
 #include <memory>
 #include <mutex>
 #include <string>
 
-#include "../annotate.hpp"
 #include "events.hpp"
 #include "fallback_host.hpp"
 #include "metrics.hpp"
+#include "recovery.hpp"
 #include "settings.hpp"
 #include "shards.hpp"
-#include "window.hpp"
+#include "shim_link.hpp"
+#include "verdicts.hpp"
 
 namespace chaos {
 
@@ -41,29 +40,20 @@ struct ticket {
   std::uint64_t start_ns = 0;
 };
 
-inline constexpr std::uint32_t no_commands = 0;
-
 class breaker_core final : public fallback_host {
  public:
   breaker_core(std::string name, breaker_settings settings)
       : name_(std::move(name)),
         settings_(checked(std::move(settings), name_)),
+        shim_(name_),
         clock_(settings_.clock),
         slow_ns_(static_cast<std::uint64_t>(settings_.slow_call_duration.count())),
         hub_(std::make_shared<event_hub>()),
-        failures_(settings_.monitoring_period.count() ? 1 : settings_.sliding_window),
-        slow_(slow_ns_ && !settings_.monitoring_period.count() ? settings_.sliding_window : 1),
-        period_(static_cast<std::uint64_t>(settings_.monitoring_period.count()), now_ns()),
-        random_(settings_.jitter_seed ? settings_.jitter_seed
-                                      : monotonic_ns() ^ reinterpret_cast<std::uintptr_t>(this)) {
+        verdicts_(settings_, now_ns()),
+        recovery_(settings_, settings_.jitter_seed ? settings_.jitter_seed
+                                                   : monotonic_ns() ^ reinterpret_cast<std::uintptr_t>(this)) {
     timed_ = slow_ns_ != 0 || settings_.monitoring_period.count() != 0;
     fallback_timeout_ns = static_cast<std::uint64_t>(settings_.fallback_timeout.count());
-    if (&chaos_breaker_slot != nullptr) slot_ = chaos_breaker_slot(name_.c_str());
-    if (slot_ && &chaos_breaker_generation != nullptr && &chaos_breaker_command != nullptr)
-      if (const volatile std::uint32_t* word = chaos_breaker_generation()) {
-        command_generation_ = word;
-        seen_commands_.store(*word - 1, std::memory_order_relaxed);  // commands older than this breaker apply too
-      }
     publish();
   }
   breaker_core(const breaker_core&) = delete;
@@ -78,7 +68,7 @@ class breaker_core final : public fallback_host {
   [[gnu::always_inline]] ticket try_acquire() noexcept {
     const std::uint64_t w = word_.load(std::memory_order_acquire);
     if (!w) __builtin_unreachable();  // no word is 0, see word.hpp
-    if (state_of(w) == state::closed && commands_seen()) [[likely]]
+    if (state_of(w) == state::closed && !shim_.pending()) [[likely]]
       return {w, timed_ ? start_time() : 0};
     return acquire_slow();
   }
@@ -109,7 +99,7 @@ class breaker_core final : public fallback_host {
   }
 
   chaos::state current_state() noexcept {
-    if (!commands_seen()) poll_commands();
+    if (shim_.pending()) obey();
     return state_at(word_.load(std::memory_order_acquire), now_ns());
   }
   std::chrono::nanoseconds retry_after() const noexcept {
@@ -139,11 +129,11 @@ class breaker_core final : public fallback_host {
       std::lock_guard lock(hub_->mutex);
       std::uint64_t w = word_.load(std::memory_order_acquire);
       const std::uint64_t now = now_ns();
-      if (generation_of(w) != 1 || total_calls() != 0) return false;
+      if (generation_of(w) != 1 || verdicts_.calls(shards_.total_succeeded()) != 0) return false;
       openings_ = std::min<std::uint32_t>(s.openings_in_a_row, 1000);
       if (s.state == state::open || s.state == state::half_open) {
         openings_ = std::max<std::uint32_t>(openings_, 1);
-        const auto longest = static_cast<std::int64_t>(recovery_base_ns(openings_) * (1 + settings_.recovery_jitter));
+        const auto longest = static_cast<std::int64_t>(recovery_.longest(openings_));
         const std::int64_t left =
             s.state == state::open ? std::clamp<std::int64_t>(s.remaining.count(), 0, longest) : 0;
         move_locked(w,
@@ -169,12 +159,13 @@ class breaker_core final : public fallback_host {
     m.listener_errors = hub_->listener_errors();
     m.transitions_lost = hub_->lost();
     std::lock_guard lock(hub_->mutex);
-    m.successful = shards_.total_succeeded() + slow_ok_ + probe_ok_.load(std::memory_order_relaxed);
-    m.failed = failed_;
-    m.slow_successful = slow_ok_;
-    m.slow_failed = slow_failed_;
+    const std::uint64_t ok = shards_.total_succeeded();
+    m.successful = successful_locked();
+    m.failed = verdicts_.failed();
+    m.slow_successful = verdicts_.slow_successful();
+    m.slow_failed = verdicts_.slow_failed();
     m.transitions = transitions_;
-    const window_totals t = totals_locked(now_ns());
+    const verdicts::totals t = verdicts_.window(ok, now_ns());
     m.buffered_calls = t.calls;
     if (t.calls >= settings_.minimum_calls) {
       m.failure_rate = static_cast<double>(t.failed) / static_cast<double>(t.calls);
@@ -186,8 +177,7 @@ class breaker_core final : public fallback_host {
   // After fork(), with the lock held (see registry.hpp).
   void after_fork_in_child() noexcept {
     hub_->after_fork_in_child();
-    // The slot is the parent's; the child is a breaker of its own to chaos-ctl.
-    if (slot_) slot_ = chaos_breaker_slot(name_.c_str());
+    shim_.after_fork_in_child();
   }
 
   void note_fallback(bool worked, const char* how) noexcept override {
@@ -200,25 +190,18 @@ class breaker_core final : public fallback_host {
     const std::uint32_t period = static_cast<std::uint32_t>(word_.load(std::memory_order_relaxed) >> 40);
     if (!worked ||
         fallback_noted_.exchange(period, std::memory_order_relaxed) != period)  // used: the first of a period
-      note("fallback %s: %s", how, worked ? "used" : "failed");
+      shim_.note("fallback %s: %s", how, worked ? "used" : "failed");
   }
 
   // Tells listeners and the timeline what happened. Cheap when nothing did.
   void drain() noexcept {
     hub_->drain([this](const transition& t) {
-      if (annotating()) note("%s -> %s (%s)", to_string(t.from), to_string(t.to), to_string(t.reason));
+      if (annotating()) shim_.note("%s -> %s (%s)", to_string(t.from), to_string(t.to), to_string(t.reason));
       publish();
     });
   }
 
  private:
-  struct window_totals {
-    std::uint64_t calls, failed, slow;
-  };
-
-  bool commands_seen() const noexcept {
-    return *command_generation_ == seen_commands_.load(std::memory_order_relaxed);
-  }
   // Never 0: a permit of CLOSED whose start is 0 belongs to a breaker that needs no clock.
   std::uint64_t start_time() const noexcept { return now_ns() | 1; }
   bool is_slow(ticket t, std::uint64_t now) const noexcept {
@@ -240,7 +223,7 @@ class breaker_core final : public fallback_host {
   }
 
   [[gnu::noinline]] ticket acquire_slow() noexcept {
-    if (!commands_seen()) poll_commands();
+    if (shim_.pending()) obey();
     for (;;) {
       std::uint64_t w = word_.load(std::memory_order_acquire);
       switch (state_of(w)) {
@@ -252,7 +235,7 @@ class breaker_core final : public fallback_host {
           if (const std::uint64_t left = open_remaining_ns(w, now)) return rejected(w, left);
           std::unique_lock lock(hub_->mutex);
           if (word_.load(std::memory_order_relaxed) != w) continue;
-          next_recovery_ns_.store(recovery_ns(openings_ + 1), std::memory_order_relaxed);
+          next_recovery_ns_.store(recovery_.draw(openings_ + 1), std::memory_order_relaxed);
           const std::uint64_t next =
               make_word(state::half_open, next_generation(w), half_open_payload(now + half_open_timeout_ns(), 0, 1));
           move_locked(w, next, transition_reason::recovery_elapsed, now);
@@ -288,8 +271,8 @@ class breaker_core final : public fallback_host {
     if (annotating()) [[unlikely]] {  // the first of each period, and every 1,024th of a thread
       const std::uint32_t period = static_cast<std::uint32_t>(w >> 40);
       if (count % 1024 == 0 || rejection_noted_.exchange(period, std::memory_order_relaxed) != period)
-        note("rejected while %s, retry after %llu ms", to_string(state_of(w)),
-             static_cast<unsigned long long>(retry_after_ns / 1'000'000));
+        shim_.note("rejected while %s, retry after %llu ms", to_string(state_of(w)),
+                   static_cast<unsigned long long>(retry_after_ns / 1'000'000));
     }
     return {0, retry_after_ns};
   }
@@ -311,7 +294,7 @@ class breaker_core final : public fallback_host {
     const bool slow = is_slow(t, now);
     if (state_of(t.word) != state::half_open && !slow) {
       if (word_.load(std::memory_order_relaxed) != t.word) return late("success");
-      if (period_.enabled()) period_.add_success(now);
+      verdicts_.add_success(now);
       return shards_.succeeded();
     }
     finish(t, false, slow, now);
@@ -323,22 +306,16 @@ class breaker_core final : public fallback_host {
     if (!t.word || state_of(t.word) == state::disabled) return;
     if (state_of(t.word) == state::half_open) return finish_probe(t, failed, slow, now);
     std::unique_lock lock(hub_->mutex);
-    const std::uint64_t w = word_.load(std::memory_order_relaxed);
+    std::uint64_t w = word_.load(std::memory_order_relaxed);
     if (w != t.word) {
       lock.unlock();
       return late(failed ? "failure" : "slow success");
     }
     const std::uint64_t ok = shards_.total_succeeded();
-    count_verdict(failed, slow, ok);
-    const std::uint64_t call = ok + ++locked_calls_;
-    if (period_.enabled()) {
-      period_.add_event(now, failed, slow);
-    } else {
-      if (failed) failures_.push(call);
-      if (slow) slow_.push(call);
-    }
-    if (state_of(w) == state::closed) judge_locked(w, call, now);
-    const bool report = slot_ && failed_ % 64 == 0;
+    verdicts_.add(failed, slow, ok, now);
+    if (state_of(w) == state::closed)
+      if (const auto why = verdicts_.judge(ok, now)) open_locked(w, *why, now ? now : now_ns());
+    const bool report = shim_.linked() && verdicts_.failed() % 64 == 0;
     lock.unlock();
     if (report) publish();
   }
@@ -357,9 +334,9 @@ class breaker_core final : public fallback_host {
       if (!failed && !slow && succeeded_of(w) + 1 < settings_.success_threshold) continue;
       if (failed || slow) {
         if (!open_locked(w, failed ? transition_reason::probe_failed : transition_reason::probe_slow, now)) continue;
-        count_verdict(failed, slow, shards_.total_succeeded());
+        verdicts_.count(failed, slow, shards_.total_succeeded());
       } else {
-        forget_window_locked();  // first, so that no success of the new period can be missed
+        verdicts_.forget(shards_.total_succeeded());  // first, so that no success of the new period can be missed
         if (!move_locked(w, make_word(state::closed, next_generation(w)), transition_reason::probes_succeeded, now))
           continue;
         openings_ = 0;
@@ -368,51 +345,6 @@ class breaker_core final : public fallback_host {
       return;
     }
     late(failed ? "failure" : "success");
-  }
-
-  void count_verdict(bool failed, bool slow, std::uint64_t ok) noexcept {
-    if (!failed) {
-      ++slow_ok_;
-      return;
-    }
-    ++failed_;
-    if (slow) ++slow_failed_;
-    // In a row = no success has been counted since the last failure. Successes themselves need not know.
-    consecutive_ = ok + slow_ok_ == ok_at_failure_ ? consecutive_ + 1 : 1;
-    ok_at_failure_ = ok + slow_ok_;
-  }
-
-  void judge_locked(std::uint64_t w, std::uint64_t call, std::uint64_t now) noexcept {
-    if (settings_.failure_threshold && consecutive_ >= settings_.failure_threshold)
-      return void(open_locked(w, transition_reason::consecutive_failures, now ? now : now_ns()));
-    const window_totals t = totals_at(call, now);
-    if (t.calls < settings_.minimum_calls) return;
-    const auto over = [&](std::uint64_t part, double rate) {
-      return part != 0 && static_cast<double>(part) >= rate * static_cast<double>(t.calls);
-    };
-    if (settings_.failure_rate > 0 && over(t.failed, settings_.failure_rate))
-      open_locked(w, transition_reason::failure_rate, now ? now : now_ns());
-    else if (slow_ns_ && over(t.slow, settings_.slow_call_rate))
-      open_locked(w, transition_reason::slow_calls, now ? now : now_ns());
-  }
-
-  std::uint64_t total_calls() const noexcept { return shards_.total_succeeded() + locked_calls_; }
-  window_totals totals_locked(std::uint64_t now) noexcept { return totals_at(total_calls(), now); }
-  window_totals totals_at(std::uint64_t call, std::uint64_t now) noexcept {
-    if (period_.enabled()) {
-      const auto t = period_.totals(now);
-      return {t.calls, t.failed, t.slow};
-    }
-    return {std::min<std::uint64_t>(call - base_, settings_.sliding_window), failures_.count_at(call),
-            slow_ns_ ? slow_.count_at(call) : 0};
-  }
-  void forget_window_locked() noexcept {
-    base_ = total_calls();
-    failures_.clear();
-    slow_.clear();
-    if (period_.enabled()) period_.clear();
-    consecutive_ = 0;
-    ok_at_failure_ = shards_.total_succeeded() + slow_ok_;
   }
 
   // --- transitions, all with the lock held ---
@@ -425,7 +357,7 @@ class breaker_core final : public fallback_host {
   }
   bool open_locked(std::uint64_t& w, transition_reason why, std::uint64_t at_ns) noexcept {
     const std::uint64_t length = state_of(w) == state::half_open ? next_recovery_ns_.load(std::memory_order_relaxed)
-                                                                 : recovery_ns(openings_ + 1);
+                                                                 : recovery_.draw(openings_ + 1);
     if (!move_locked(w, make_word(state::open, next_generation(w), open_payload(at_ns + length)), why, at_ns))
       return false;
     openings_ = std::min<std::uint32_t>(openings_ + 1, 1000);
@@ -434,96 +366,55 @@ class breaker_core final : public fallback_host {
   void force_locked(state to, transition_reason why) noexcept {
     const std::uint64_t now = now_ns();
     std::uint64_t w = word_.load(std::memory_order_acquire);
-    if (to == state::closed || to == state::metrics_only) forget_window_locked();
+    if (to == state::closed || to == state::metrics_only) verdicts_.forget(shards_.total_succeeded());
     for (;;) {
       if (state_of(w) == to && to != state::closed && to != state::open) return;
-      const std::uint64_t payload = to == state::open ? open_payload(now + recovery_ns(openings_ + 1)) : 0;
+      const std::uint64_t payload = to == state::open ? open_payload(now + recovery_.draw(openings_ + 1)) : 0;
       if (move_locked(w, make_word(to, next_generation(w), payload), why, now)) break;
     }
     openings_ = to == state::open ? std::min<std::uint32_t>(openings_ + 1, 1000) : 0;
   }
 
-  double recovery_base_ns(std::uint32_t opening) const noexcept {
-    const auto first = static_cast<double>(settings_.recovery_timeout.count());
-    return std::min(first * std::pow(settings_.recovery_growth, opening ? opening - 1 : 0),
-                    static_cast<double>(settings_.recovery_timeout_max.count()));
-  }
-  std::uint64_t recovery_ns(std::uint32_t opening) noexcept {
-    double ns = recovery_base_ns(opening);
-    if (settings_.recovery_jitter > 0) {  // splitmix64
-      std::uint64_t z = (random_ += 0x9e3779b97f4a7c15);
-      z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-      z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-      const double unit = static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
-      ns *= 1 + settings_.recovery_jitter * (2 * unit - 1);
-    }
-    return static_cast<std::uint64_t>(ns);
-  }
   std::uint64_t half_open_timeout_ns() const noexcept {
     return static_cast<std::uint64_t>(settings_.half_open_timeout.count());
   }
 
   // --- the shim ---
-  [[gnu::noinline]] void poll_commands() noexcept {
-    const std::uint32_t generation = *command_generation_;
-    if (generation == seen_commands_.load(std::memory_order_relaxed)) return;
+  [[gnu::noinline]] void obey() noexcept {
     {
       std::lock_guard lock(hub_->mutex);
-      std::uint32_t sequence = last_sequence_;
-      const std::uint32_t command = chaos_breaker_command(slot_, &sequence);
-      if (sequence != last_sequence_) {
-        last_sequence_ = sequence;
-        obey_locked(command);
-      }
-      seen_commands_.store(generation, std::memory_order_relaxed);
+      const auto order = shim_.pending() ? shim_.take() : std::nullopt;
+      const state s = state_of(word_.load(std::memory_order_relaxed));
+      const bool forced = s == state::forced_open || s == state::disabled || s == state::metrics_only;
+      if (order && (forced || !order->only_if_forced))
+        force_locked(order->to, order->reset ? transition_reason::reset : transition_reason::command);
     }
     drain();
   }
-  void obey_locked(std::uint32_t command) noexcept {
-    const state s = state_of(word_.load(std::memory_order_relaxed));
-    const bool forced = s == state::forced_open || s == state::disabled || s == state::metrics_only;
-    switch (command) {
-      case 0:
-        if (forced) force_locked(state::closed, transition_reason::command);
-        break;
-      case 1: force_locked(state::forced_open, transition_reason::command); break;
-      case 2: force_locked(state::closed, transition_reason::command); break;
-      case 3: force_locked(state::disabled, transition_reason::command); break;
-      case 4: force_locked(state::closed, transition_reason::reset); break;
-      case 5: force_locked(state::metrics_only, transition_reason::command); break;
-      default: break;  // of a newer shim
-    }
+  std::uint64_t successful_locked() const noexcept {
+    return shards_.total_succeeded() + verdicts_.slow_successful() + probe_ok_.load(std::memory_order_relaxed);
   }
   void publish() noexcept {
-    if (!slot_ || &chaos_breaker_publish == nullptr) return;
+    if (!shim_.linked()) return;
     std::uint64_t failed = 0, ok = 0;
     {
       std::lock_guard lock(hub_->mutex);
-      failed = failed_;
-      ok = shards_.total_succeeded() + slow_ok_ + probe_ok_.load(std::memory_order_relaxed);
+      failed = verdicts_.failed();
+      ok = successful_locked();
     }
-    chaos_breaker_publish(slot_, static_cast<std::uint32_t>(state_of(word_.load(std::memory_order_relaxed))), ok,
-                          failed, shards_.total_rejected());
+    shim_.publish(state_of(word_.load(std::memory_order_relaxed)), ok, failed, shards_.total_rejected());
   }
   void late(const char* what) noexcept {
     const std::uint64_t count = late_.fetch_add(1, std::memory_order_relaxed) + 1;
-    if (annotating() && (count <= 16 || count % 64 == 0)) note("late_result: %s of an earlier state, ignored", what);
-  }
-  template <class... A>
-  void note(const char* format, A... a) const noexcept {
-    char text[320];
-    const int n = std::snprintf(text, sizeof text, "%s: ", name_.c_str());
-    std::snprintf(text + n, sizeof text - static_cast<std::size_t>(n), format, a...);
-    annotate("breaker", text);
+    if (annotating() && (count <= 16 || count % 64 == 0))
+      shim_.note("late_result: %s of an earlier state, ignored", what);
   }
 
   alignas(64) std::atomic<std::uint64_t> word_{make_word(state::closed, 1)};
-  const volatile std::uint32_t* command_generation_ = &no_commands;
-  std::atomic<std::uint32_t> seen_commands_{no_commands};
   bool timed_ = false;  // a successful call needs the clock: slow calls or a time window
-  std::uint32_t slot_ = 0;
   const std::string name_;
   const breaker_settings settings_;
+  shim_link shim_;
   const clock_source* const clock_;
   const std::uint64_t slow_ns_;
   const std::shared_ptr<event_hub> hub_;
@@ -531,12 +422,9 @@ class breaker_core final : public fallback_host {
   std::atomic<std::uint64_t> probe_ok_{0}, late_{0}, fallback_failures_{0};
   std::atomic<std::uint32_t> rejection_noted_{0}, fallback_noted_{0};
   // Guarded by the lock.
-  alignas(64) event_ring failures_;
-  event_ring slow_;
-  time_window period_;  // its successes are added without the lock
-  std::uint64_t locked_calls_ = 0, base_ = 0, failed_ = 0, slow_ok_ = 0, slow_failed_ = 0, ok_at_failure_ = 0;
-  std::uint32_t consecutive_ = 0, openings_ = 0, last_sequence_ = 0;
-  std::uint64_t random_;
+  alignas(64) verdicts verdicts_;  // but add_success()
+  recovery_time recovery_;
+  std::uint32_t openings_ = 0;
   std::array<std::array<std::uint64_t, state_count>, state_count> transitions_{};
   shard_counters shards_;
 };

@@ -5,7 +5,7 @@
 //
 // Thread-safety: all of it. Errors: none but std::bad_alloc.
 // Hazard: a function given to with() or each() runs under the registry's lock: it must neither make nor destroy a
-// breaker. fork() takes every breaker's lock first, so that a child never inherits one that is held.
+// breaker, nor fork. fork() takes every breaker's lock first, so that a child never inherits one that is held.
 #pragma once
 #include <pthread.h>
 
