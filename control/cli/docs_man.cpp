@@ -1,4 +1,7 @@
 // Man pages from the tables: chaos-ctl(1), and chaos-ctl-COMMAND(1) for each command.
+#include <cstdint>
+#include <cstdio>
+
 #include "chaos/abi/effects.hpp"
 #include "help.hpp"
 
@@ -6,17 +9,25 @@ namespace chaos::cli {
 
 namespace {
 
-// Text that troff shows as it is.
+// Text that troff shows as it is: its own signs protected, what is not ASCII as \[uXXXX].
 std::string plain(std::string_view text) {
   std::string out;
-  for (const char c : text) {
-    if (c == '\\') out += "\\e";
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c >= 0xC0) {
+      const int more = c >= 0xF0 ? 3 : c >= 0xE0 ? 2 : 1;
+      std::uint32_t code = c & (0x3F >> more);
+      for (int k = 0; k < more && i + 1 < text.size(); ++k) code = code << 6 | (static_cast<unsigned char>(text[++i]) & 0x3F);
+      char escape[16];
+      std::snprintf(escape, sizeof escape, "\\[u%04X]", code);
+      out += escape;
+    } else if (c == '\\') out += "\\e";
     else if (c == '-') out += "\\-";
     else if (c == '\'') out += "\\(aq";
     else if (c == '`') out += "\\(ga";
     else if (c == '^') out += "\\(ha";
     else if (c == '~') out += "\\(ti";
-    else out += c;
+    else out += text[i];
   }
   if (!out.empty() && out[0] == '.') out.insert(0, "\\&");
   return out;

@@ -103,7 +103,7 @@ std::vector<other_session> sessions_elsewhere(const protocol::session_location& 
   std::set<std::string> bases{chosen.base};
   for (const auto& uid : folders_in("/run/user")) bases.insert("/run/user/" + uid + "/chaos");
   for (const auto& name : folders_in("/dev/shm"))
-    if (name.starts_with("chaos-")) bases.insert("/dev/shm/" + name);
+    if (name.starts_with("chaos-") && name.find_first_not_of("0123456789", 6) == std::string::npos) bases.insert("/dev/shm/" + name);
   std::vector<other_session> found;
   for (const auto& base : bases)
     for (const auto& session : folders_in(base)) {

@@ -27,6 +27,7 @@ bool usual_in(abi::class_set wanted, std::string_view name) {
 bool returns(const abi::function_info& f, abi::class_set acting, std::string_view name) {
   if (!lists(f.errnos, name)) return false;
   const abi::class_set data = classes::data | classes::file_io;
+  if (acting & classes::data) acting |= classes::data;  // recv serves streams and datagrams alike: only files are another world
   const abi::class_set elsewhere = f.classes & data & ~acting;
   return !elsewhere || !(f.classes & data & acting) || usual_in(f.classes & acting & data, name);
 }

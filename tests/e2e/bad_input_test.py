@@ -46,7 +46,24 @@ REFUSED = [
 ]
 
 
+ACCEPTED = [
+    "error a:1 ECONNRESET", "error a:1 ECONNRESET --on stream_in", "error a:1 EPIPE --on stream_out", "error a:1 ECONNREFUSED --on datagram_in",
+    "error a:1 ECONNRESET=3,EPIPE=1", "error file:/tmp/* EIO --on fsync,file_io", "error file:/tmp/* ENOSPC --on write", "error a:1 ENOSPC --force",
+    "latency redis:6379 1.5s --jitter 50us --distribution paretonormal", "latency listen:8080 1ms", "latency unix:/run/*.sock 1ms",
+    "latency udp://*:53 1ms", "latency [2001:db8::/32]:80,10.0.0.0/8,!10.1.0.0/16 1ms", "latency dns:*.example.com 1ms",
+    "latency a:1 1ms --percentiles p50=1ms,p99=9ms", "down a:1 --how blackhole", "loss a:1 10%", "loss a:1 0", "corrupt a:1 0.001",
+    "corrupt a:1 --bits 3", "slicer a:1 --average-size 16B", "reset_peer a:1", "reset_peer a:1 2s", "enomem malloc --size 1MiB..", "observe * --everything",
+]
+
+
 class BadInput(SessionTest):
+    def test_what_is_right_is_accepted(self):
+        for text in ACCEPTED:
+            with self.subTest(text):
+                words = text.split()
+                if "--percentiles" in words:
+                    words.remove("1ms")
+                self.ok("set", *words, "--for", "1min")
     def test_is_refused_with_its_own_message_and_starts_no_daemon(self):
         for words, code, word, names in REFUSED:
             with self.subTest(" ".join(words)):
