@@ -45,13 +45,16 @@ void loop::remove(int fd) {
 void loop::run() {
   while (running_) {
     epoll_event events[64];
-    const int n = epoll_wait(epoll_, events, 64, -1);
+    const int n = epoll_wait(epoll_, events, 64, later_.empty() ? -1 : 0);
     for (int i = 0; i < n && running_; ++i) {
       const auto found = handlers_.find(events[i].data.fd);
       if (found == handlers_.end()) continue;
       const auto keep = found->second;
       (*keep)(events[i].events);
     }
+    std::vector<std::function<void()>> due;
+    due.swap(later_);
+    for (std::size_t i = 0; i < due.size() && running_; ++i) due[i]();
   }
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 namespace chaos::daemon {
 
@@ -22,6 +23,7 @@ class loop {
   bool add(int fd, std::uint32_t events, handler h);  // fd stays the caller's, who removes it before closing it
   void modify(int fd, std::uint32_t events);
   void remove(int fd);
+  void later(std::function<void()> what) { later_.push_back(std::move(what)); }  // after the others had their turn
   void run();
   void quit() { running_ = false; }
 
@@ -30,6 +32,7 @@ class loop {
   bool running_ = true;
   // shared: a handler may remove itself, or the descriptor of another one of the same round
   std::unordered_map<int, std::shared_ptr<handler>> handlers_;
+  std::vector<std::function<void()>> later_;
 };
 
 // A timerfd in a loop. `every` and `at` replace what was set before; 0 stops it.

@@ -55,6 +55,14 @@ void server::on_ready(client_id who, std::uint32_t events) {
   if (events & (EPOLLIN | EPOLLRDHUP)) read_lines(who);
 }
 
+void server::interest(const client& c) {
+  const bool wanted = !c.ending && !c.busy && !c.scheduled && c.out.size() <= unread_max;
+  std::uint32_t events = wanted ? EPOLLIN : 0u;
+  if (!c.ending) events |= EPOLLRDHUP;
+  if (!c.out.empty()) events |= EPOLLOUT;
+  loop_.modify(c.fd, events);
+}
+
 void server::read_lines(client_id who) {
   client& c = clients_.at(who);
   char chunk[65536];
@@ -62,23 +70,20 @@ void server::read_lines(client_id who) {
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) {
     // A peer that only shut its sending side still wants what it asked for.
-    if (n == 0 && !c.watching && (c.busy || !c.out.empty())) {
-      c.ending = true;
-      loop_.modify(c.fd, c.out.empty() ? 0u : static_cast<std::uint32_t>(EPOLLOUT));
-      return;
-    }
-    return drop(who);
+    if (n < 0 || c.watching || !(c.busy || c.scheduled || !c.out.empty())) return drop(who);
+    c.ending = true;
+    return interest(c);
   }
   c.in.append(chunk, static_cast<std::size_t>(n));
   handle_lines(who);
 }
 
 void server::handle_lines(client_id who) {
-  for (;;) {
+  for (int handled = 0;; ++handled) {
     const auto at = clients_.find(who);
     if (at == clients_.end()) return;
     client& c = at->second;
-    if (c.busy) return loop_.modify(c.fd, c.out.empty() ? EPOLLRDHUP : EPOLLRDHUP | EPOLLOUT);
+    if (c.busy || c.scheduled || c.out.size() > unread_max) return interest(c);
     const auto end = c.in.find('\n');
     if (end == std::string::npos && c.in.size() > protocol::line_max_bytes) {
       c.ending = true;
@@ -86,7 +91,20 @@ void server::handle_lines(client_id who) {
       return queue(who, protocol::to_line(protocol::error_reply({problem_code::bad_request,
           "the request is longer than " + std::to_string(protocol::line_max_bytes) + " bytes", "", {}})));
     }
-    if (end == std::string::npos) return;
+    if (end == std::string::npos) {
+      if (c.ending && c.out.empty()) return drop(who);
+      return interest(c);
+    }
+    if (handled == turn) {
+      c.scheduled = true;
+      loop_.later([this, who] {
+        if (const auto still = clients_.find(who); still != clients_.end()) {
+          still->second.scheduled = false;
+          handle_lines(who);
+        }
+      });
+      return interest(c);
+    }
     const std::string line = c.in.substr(0, end);
     c.in.erase(0, end + 1);
     if (line.empty()) continue;
@@ -101,14 +119,10 @@ void server::handle_lines(client_id who) {
 void server::reply(client_id who, const json& message) {
   const auto at = clients_.find(who);
   if (at == clients_.end()) return;  // it did not wait
-  const bool later = at->second.busy;
   at->second.busy = false;
+  const bool handling = at->second.handling;
   queue(who, protocol::to_line(message));
-  if (!later || !clients_.count(who)) return;
-  client& c = clients_.at(who);
-  if (c.ending) return;
-  loop_.modify(c.fd, EPOLLIN | EPOLLRDHUP | (c.out.empty() ? 0u : static_cast<std::uint32_t>(EPOLLOUT)));
-  if (!c.handling) handle_lines(who);  // else the loop there goes on: a megabyte of short lines must not recurse
+  if (!handling && clients_.count(who)) handle_lines(who);  // else the loop there goes on: bursts must not recurse
 }
 
 void server::queue(client_id who, const std::string& line) {
@@ -125,6 +139,7 @@ void server::queue(client_id who, const std::string& line) {
 
 bool server::write_out(client_id who) {
   client& c = clients_.at(who);
+  const bool was_full = c.out.size() > unread_max;
   while (!c.out.empty()) {
     const ssize_t n = send(c.fd, c.out.data(), c.out.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
@@ -139,12 +154,15 @@ bool server::write_out(client_id who) {
     c.out = protocol::to_line({{"missed", c.missed}, {"reason", "this client reads too slowly"}});
     c.missed = 0;
   }
-  if (c.out.empty() && c.ending && !c.busy) {
+  if (c.out.empty() && c.ending && !c.busy && !c.handling && !c.scheduled && c.in.find('\n') == std::string::npos) {
     drop(who);
     return false;
   }
-  const std::uint32_t in = c.ending ? 0u : c.busy ? static_cast<std::uint32_t>(EPOLLRDHUP) : EPOLLIN | EPOLLRDHUP;
-  loop_.modify(c.fd, in | (c.out.empty() ? 0u : static_cast<std::uint32_t>(EPOLLOUT)));
+  interest(c);
+  if (was_full && c.out.size() <= unread_max && !c.handling) {
+    handle_lines(who);
+    return clients_.count(who) != 0;
+  }
   return true;
 }
 

@@ -35,12 +35,14 @@ class server {
  private:
   static constexpr std::size_t out_max = 8 * 1024 * 1024;
   static constexpr std::size_t watch_out_max = 1024 * 1024;
+  static constexpr std::size_t unread_max = 64 * 1024;  // with so much unread, a client's further requests wait
+  static constexpr int turn = 16;                       // requests of one client before the others have theirs
 
   struct client {
     int fd = -1;
     std::int32_t pid = 0;
     std::string in, out;
-    bool busy = false, handling = false, watching = false, ending = false;
+    bool busy = false, handling = false, scheduled = false, watching = false, ending = false;
     std::uint64_t missed = 0;
   };
 
@@ -49,6 +51,7 @@ class server {
   void read_lines(client_id who);
   void handle_lines(client_id who);
   bool write_out(client_id who);  // false: the client is gone
+  void interest(const client& c);  // what epoll is to tell of it
   void drop(client_id who);
   void queue(client_id who, const std::string& line);
 

@@ -84,7 +84,9 @@ TEST_F(Socket, StatusAndStatsHaveTheirFields) {
   const json status = good(command::status);
   for (const char* field : {"pid", "version", "session", "lease_ms", "http"}) EXPECT_TRUE(status.contains(field)) << field;
   EXPECT_GT(status["lease_ms"], 1000);
-  EXPECT_LE(status["memory_kib"], 20 * 1024);
+  if (!sanitized) {
+    EXPECT_LE(status["memory_kib"], 20 * 1024);
+  }
   const json stats = good(command::stats);
   for (const char* field : {"rules", "processes", "events_lost", "events_published"}) EXPECT_TRUE(stats.contains(field)) << field;
   EXPECT_TRUE(good(command::ps)["processes"].empty());
@@ -263,6 +265,7 @@ TEST_F(Socket, TenThousandChangesLeaveMemoryFlat) {
   const auto before = good(command::status)["memory_kib"].get<std::int64_t>();
   change(7000);
   const auto after = good(command::status)["memory_kib"].get<std::int64_t>();
+  if (sanitized) return;  // freed memory is kept from use, and every byte has a shadow
   EXPECT_LE(after, before + 1024);
   EXPECT_LE(after, 20 * 1024);
 }

@@ -15,6 +15,12 @@
 
 namespace chaos::testing_support {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool sanitized = true;
+#else
+inline constexpr bool sanitized = false;
+#endif
+
 class temporary_folder {
  public:
   temporary_folder() {
