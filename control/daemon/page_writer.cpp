@@ -63,19 +63,36 @@ result<page_writer> page_writer::open(const protocol::session_location& where) {
 }
 
 page_writer::page_writer(page_writer&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), page_(std::exchange(other.page_, nullptr)) {}
+    : fd_(std::exchange(other.fd_, -1)), page_(std::exchange(other.page_, nullptr)), armed_(other.armed_),
+      holds_connects_(other.holds_connects_), linger_until_ns_(other.linger_until_ns_) {}
 
 page_writer::~page_writer() {
   if (page_) munmap(page_, sizeof(abi::rule_page));
   if (fd_ >= 0) close(fd_);
 }
 
+namespace {
+constexpr std::uint64_t connect_patience_ns = 130'000'000'000;  // six retries of a SYN, doubling from one second
+constexpr abi::class_set lingering = abi::classes::readiness | abi::classes::connect;
+}  // namespace
+
 void page_writer::publish(const rules::bank_image& image) {
-  publish_into(*page_, image);
+  if (holds_connects_ && !image.holds_connects) linger_until_ns_ = monotonic_ns() + connect_patience_ns;
+  holds_connects_ = image.holds_connects;
+  armed_ = image.armed;
+  rules::bank_image published = image;
+  if (linger_until_ns_) published.armed |= lingering;
+  publish_into(*page_, published);
   renew_lease();
 }
 
-void page_writer::renew_lease() { page_->lease_until_ns.store(monotonic_ns() + abi::lease_ns, std::memory_order_release); }
+void page_writer::renew_lease() {
+  page_->lease_until_ns.store(monotonic_ns() + abi::lease_ns, std::memory_order_release);
+  if (linger_until_ns_ && monotonic_ns() > linger_until_ns_) {
+    linger_until_ns_ = 0;
+    page_->armed_classes.store(armed_, std::memory_order_release);
+  }
+}
 void page_writer::end_lease() { page_->lease_until_ns.store(0, std::memory_order_release); }
 
 std::uint64_t page_writer::lease_left_ns() const {

@@ -40,6 +40,11 @@ class page_writer {
   page_writer(int fd, abi::rule_page* page) : fd_(fd), page_(page) {}
   int fd_ = -1;
   abi::rule_page* page_ = nullptr;
+  // When a rule that black-holes connects ends, a program that is not just waiting for one must be told as well, in its
+  // next wait. So waits and connects stay armed until the kernel itself would have given such a connect up.
+  abi::class_set armed_ = 0;  // without that
+  bool holds_connects_ = false;
+  std::uint64_t linger_until_ns_ = 0;
 };
 
 }  // namespace chaos::daemon

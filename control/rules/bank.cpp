@@ -22,7 +22,9 @@ result<bank_image> make_bank(const std::vector<const compiled_rule*>& rules) {
       if (*at) *at += base;
     for (unsigned i = 0; i < r.term_count; ++i)
       if (r.terms[i].text) r.terms[i].text += base;
-    if (!r.paused) image.armed |= classes_to_arm(r);
+    if (r.paused) continue;
+    image.armed |= classes_to_arm(r);
+    if (r.kind == abi::effect::down && r.how == abi::down_how::blackhole) image.holds_connects = true;
   }
   if (image.text.size() > abi::text_pool_bytes)
     return problem{problem_code::too_many, "the names and patterns of all rules together are longer than " +

@@ -51,6 +51,7 @@ struct bank_image {
   std::vector<abi::rule> rules;
   std::string text = std::string(1, '\0');
   abi::class_set armed = 0;  // paused rules arm nothing
+  bool holds_connects = false;  // some rule may leave connects pending that are to go through when it ends
 };
 result<bank_image> make_bank(const std::vector<const compiled_rule*>& rules);  // in this order
 std::uint64_t checksum_of(const abi::rule* rules, std::uint32_t count, const char* text, std::uint32_t text_used);

@@ -42,10 +42,17 @@ void decide_connect(descriptor* d, int fd, const sockaddr* to, socklen_t n, cons
 
 int finish(descriptor* d, int fd, const decision& made, const char* text, const void* caller, long result, bool late = false) {
   report_fired(made, text, d ? d->ordinal : 0, 0, caller);
+  if (d) d->connecting = result == -EINPROGRESS;
   reclassify(fd);
   if (late && result >= 0) { errno = made.verdict.error; return -1; }
   if (result < 0) { errno = static_cast<int>(-result); return -1; }
   return static_cast<int>(result);
+}
+
+// A further call on a socket that is still connecting asks how it goes (hiredis does): no new attempt, no decision.
+bool asks_how_it_goes(const descriptor& d, int fd) {
+  struct statx s;
+  return d.connecting && sys::call(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_INO, &s) == 0 && s.stx_ino == d.inode;
 }
 
 std::uint64_t send_deadline(int fd, std::uint64_t now) {
@@ -59,15 +66,18 @@ std::uint64_t send_deadline(int fd, std::uint64_t now) {
 
 int own_connect(int fd, const sockaddr* to, socklen_t n) {
   const void* caller = __builtin_return_address(0);
+  if (!inside()) heal_redirects();
   const rule_view* v = inside() ? nullptr : current_view();
   if (!v || !to || n < sizeof to->sa_family || to->sa_family == AF_UNSPEC || !(v->classes & (abi::classes::connect | abi::classes::data))) {
     forget(fd);
     return real.connect(fd, to, n);
   }
-  // A second call on a socket that is still connecting asks how it goes: no new attempt, no decision.
-  if (descriptor* old = entry_of(fd); old && old->asked_length == n && old->head.load(std::memory_order_relaxed) &&
-                                      memcmp(&old->asked, to, n) == 0 && (old->redirected.load() || old->connect_due_ns.load()))
-    return real.connect(fd, old->redirected.load() ? to : to, n);
+  if (descriptor* old = entry_of(fd); old && asks_how_it_goes(*old, fd)) {
+    if (const std::uint64_t now = sys::now_ns(); output_held_until(*old, now) > now) { errno = EALREADY; return -1; }
+    const int result = real.connect(fd, to, n);
+    old->connecting = result != 0 && (errno == EALREADY || errno == EINPROGRESS);
+    return result;
+  }
   if (entry_of(fd) && entry_of(fd)->early) sets_changed();
   inside_scope work;
   descriptor* d = note_connect(fd, to, n);
@@ -114,6 +124,7 @@ int own_connect(int fd, const sockaddr* to, socklen_t n) {
   if (due && d && (result == 0 || error == EINPROGRESS)) {
     // Begun, and not to be seen finished before it is due: waits leave it out until then.
     d->connect_due_ns.store(due, std::memory_order_relaxed);
+    d->connecting = true;
     report_fired(made, text, d->ordinal, 0, caller, abi::event_flags::gated);
     reclassify(fd);
     errno = EINPROGRESS;

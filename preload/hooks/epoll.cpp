@@ -116,6 +116,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
     }
     const int error = errno;
     if (!relock_set(s)) { errno = error; return n; }
+    heal_redirects();
     v = current_view();
     if (n < 0 || !v) {
       lift_all(w, s);
@@ -151,7 +152,9 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
 
 int wait(abi::function_id self, const void* caller, int fd, epoll_event* events, int room, const timespec* timeout, const sigset_t* mask, bool& plain) {
   plain = true;
-  const rule_view* v = inside() || room <= 0 ? nullptr : current_view();
+  if (inside() || room <= 0) return 0;
+  heal_redirects();
+  const rule_view* v = current_view();
   if (!v || !(v->classes & abi::classes::data)) return 0;
   const int before = errno;
   epoll_set* s = lock_set(fd, *v);

@@ -8,6 +8,23 @@
 namespace chaos {
 namespace {
 
+// Descriptors whose connect hangs in a sink: those to be looked at when rules have gone.
+constexpr unsigned redirected_max = 512;
+constinit std::atomic<int> redirected[redirected_max]{};  // fd + 1
+constinit std::atomic<std::uint32_t> redirected_count{0}, healed_generation{0};
+
+void remember(int fd) {
+  for (auto& slot : redirected)
+    if (slot.load(std::memory_order_relaxed) == fd + 1) return;
+  for (auto& slot : redirected) {
+    int free = 0;
+    if (slot.compare_exchange_strong(free, fd + 1, std::memory_order_relaxed)) {
+      redirected_count.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
+  }
+}
+
 long disconnect(int fd) {
   sockaddr none{};
   none.sa_family = AF_UNSPEC;
@@ -66,6 +83,7 @@ long redirect(descriptor& d, int fd, bool blackhole, std::uint32_t rule_id) {
   }
   d.redirect_rule = rule_id;
   d.redirected.store(true, std::memory_order_release);
+  if (blackhole) remember(fd);
   return result;
 }
 
@@ -83,6 +101,24 @@ bool heal_redirect(descriptor& d, int fd) {
   sys::get_option(fd, SOL_SOCKET, SO_ERROR, &taken, &n);
   sys::call(SYS_connect, fd, &d.asked, d.asked_length);
   return true;
+}
+
+void heal_redirects() {
+  if (!redirected_count.load(std::memory_order_relaxed)) return;
+  const std::uint32_t generation = page_generation();
+  if (lease_holds(sys::now_ns()) && healed_generation.exchange(generation, std::memory_order_relaxed) == generation) return;
+  for (auto& slot : redirected) {
+    const int fd = slot.load(std::memory_order_relaxed) - 1;
+    if (fd < 0) continue;
+    descriptor* d = entry_of(fd);
+    if (d && d->redirected.load(std::memory_order_acquire) && rule_in_force(d->redirect_rule, sys::now_ns())) continue;
+    int taken = fd + 1;
+    if (!slot.compare_exchange_strong(taken, 0, std::memory_order_relaxed)) continue;
+    redirected_count.fetch_sub(1, std::memory_order_relaxed);
+    struct statx s;
+    const bool same = d && sys::call(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_INO, &s) == 0 && s.stx_ino == d->inode;
+    if (same && heal_redirect(*d, fd)) reclassify(fd);
+  }
 }
 
 }  // namespace chaos

@@ -15,4 +15,7 @@ long redirect(descriptor& d, int fd, bool blackhole, std::uint32_t rule_id);
 // The rule of a redirected connect is gone: connect to where the program wanted. True when it was done just now.
 bool heal_redirect(descriptor& d, int fd);
 
+// The same for every descriptor of the process whose rule is gone; waits ask this first. Nothing while none is redirected.
+void heal_redirects();
+
 }  // namespace chaos

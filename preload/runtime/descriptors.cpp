@@ -54,7 +54,7 @@ descriptor* the_table() {
 void begin_identity(descriptor& d, std::uint64_t inode) {
   d.inode = inode;
   d.kind = descriptor_kind::unknown;
-  d.early = d.listening = d.accepted = d.per_call = d.has_remote = false;
+  d.early = d.listening = d.accepted = d.per_call = d.connecting = d.has_remote = false;
   d.broken.store(false, std::memory_order_relaxed);
   d.redirected.store(false, std::memory_order_relaxed);
   d.ordinal = 0;

@@ -1,0 +1,197 @@
+"""What the tests of real programs need beside a session: programs under the shim, servers that are awaited, stopwatches,
+and counters.
+
+Everything listens on loopback, on ports of its own. Times are compared with the tolerances stated here, nowhere else:
+what a fault delays is never early, and late by at most LATE on a busy machine."""
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from harness import DEADLINE, SHIM, SessionTest, free_port, until  # noqa: F401 (for the tests)
+
+PYTHON = os.path.realpath(sys.executable)
+HERE = os.path.dirname(os.path.abspath(__file__))
+LATE = 0.35         # seconds: how much later than due something may be seen on a machine that builds as well
+EARLY = 0.002       # clocks and rounding
+PROMPT = 0.001      # seconds: p99 of those whom a fault does not concern
+TRIES = 3           # runs of a timing comparison, of which GOOD must pass
+GOOD = 2
+PROGRAM_TIMEOUT = 20
+
+
+def need(program, package):
+    """Where the program is. It is an error, not a reason to skip, when it is not installed."""
+    for folder in (None, "/usr/sbin:/usr/local/sbin:/usr/local/bin"):
+        found = shutil.which(program, path=folder)
+        if found:
+            return found
+    raise AssertionError(f"{program} is not installed: apt-get install {package}")
+
+
+def answers(port, host="127.0.0.1"):
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
+class Ran:
+    """A program that has ended: what it said, its exit status, and how long it took."""
+
+    def __init__(self, done, seconds):
+        self.code, self.out, self.err, self.seconds = done.returncode, done.stdout, done.stderr, seconds
+
+    def __repr__(self):
+        return f"exit {self.code} after {self.seconds:.3f} s\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+
+
+class ProgramTestCase(SessionTest):
+    def setUp(self):
+        super().setUp()
+        self.shimmed = {**self.env, "LD_PRELOAD": SHIM}
+        self.folder = tempfile.mkdtemp(prefix="chaos-programs-")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    # --- programs
+
+    def run_shimmed(self, *argv, env=None, **more):
+        return self.run_plain(*argv, env={"LD_PRELOAD": SHIM, **(env or {})}, **more)
+
+    def run_plain(self, *argv, env=None, timeout=PROGRAM_TIMEOUT, stdin=None, text=True):
+        began = time.monotonic()
+        done = subprocess.run([str(a) for a in argv], env={**self.env, **(env or {})}, input=stdin, text=text,
+                              stdin=subprocess.DEVNULL if stdin is None else None, capture_output=True, timeout=timeout)
+        return Ran(done, time.monotonic() - began)
+
+    def server(self, argv, port, shimmed=False, host="127.0.0.1", env=None, **more):
+        """A server that is ended with the test; back when it answers."""
+        with open(os.path.join(self.folder, f"server-{port}.log"), "a+") as log:
+            p = self.start([str(a) for a in argv], env={**({"LD_PRELOAD": SHIM} if shimmed else {}), **(env or {})},
+                           stdin=subprocess.DEVNULL, stdout=log, stderr=log, **more)
+        until(lambda: p.poll() is not None or answers(port, host), f"an answer of {argv[0]} on {port}")
+        if p.poll() is not None:
+            with open(log.name) as said:
+                raise AssertionError(f"{argv[0]} ended with {p.returncode}: {said.read()}")
+        if shimmed:
+            self.assertMapped(p.pid)
+        return p
+
+    def assertMapped(self, pid):
+        with open(f"/proc/{pid}/maps") as maps:
+            self.assertIn("libchaos", maps.read(), f"the shim is not in process {pid}")
+
+    # --- rules and counters
+
+    def fault(self, *words):
+        """Puts a rule in force, and names it; --name is made up from the kind."""
+        words = [str(w) for w in words]
+        if "--name" not in words:
+            words += ["--name", words[0]]
+        self.ok("set", *words, "--for", "5min")
+        return words[words.index("--name") + 1]
+
+    def counted(self, name):
+        return next(r for r in self.ok("stats", "--json").json["rules"] if r["name"] == name)
+
+    def fired(self, name):
+        return self.counted(name)["fired"]
+
+    def assertFired(self, name, times=None, at_least=1):
+        n = self.fired(name)
+        if times is not None:
+            self.assertEqual(n, times, f"rule {name} fired")
+        self.assertGreaterEqual(n, at_least, f"rule {name} fired")
+        return n
+
+    def assertNotFired(self, name):
+        self.assertEqual(self.fired(name), 0, f"rule {name} fired")
+
+    def assertNothingLost(self):
+        self.assertEqual(self.ok("stats", "--json").json["events_lost"], 0)
+
+    # --- times
+
+    def assertTook(self, seconds, expected, late=LATE):
+        self.assertGreaterEqual(seconds, expected - EARLY, "too early")
+        self.assertLessEqual(seconds, expected + late, "too late")
+
+    def mostly(self, attempt):
+        """A comparison of times passes when GOOD of TRIES runs do: other work on this machine may disturb one."""
+        failures = []
+        for _ in range(TRIES):
+            try:
+                attempt()
+            except AssertionError as failure:
+                failures.append(failure)
+                if len(failures) > TRIES - GOOD:
+                    raise failures[0]
+
+
+def stopwatch(action, *args):
+    began = time.perf_counter()
+    result = action(*args)
+    return time.perf_counter() - began, result
+
+
+def p99(times):
+    times = sorted(times)
+    return times[min(len(times) - 1, int(len(times) * 0.99))]
+
+
+class Talker(threading.Thread):
+    """A client on one connection that asks the same question again and again, and keeps the times."""
+
+    def __init__(self, port, question, answer_ends, source="127.0.0.1", rounds=50, pause=0.0):
+        super().__init__(daemon=True)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PROGRAM_TIMEOUT, source_address=(source, 0))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.question, self.answer_ends, self.rounds, self.pause = question, answer_ends, rounds, pause
+        self.times, self.last, self.failure = [], b"", None
+
+    def ask(self):
+        self.socket.sendall(self.question)
+        got = b""
+        while not got.endswith(self.answer_ends):
+            part = self.socket.recv(65536)
+            if not part:
+                raise EOFError(f"the server closed the connection after {got!r}")
+            got += part
+        return got
+
+    def run(self):
+        try:
+            for _ in range(self.rounds):
+                seconds, self.last = stopwatch(self.ask)
+                self.times.append(seconds)
+                if self.pause:
+                    time.sleep(self.pause)
+        except Exception as failure:
+            self.failure = failure
+
+    def close(self):
+        self.socket.close()
+
+
+def talk(talkers):
+    """Lets them all talk at once; fails when one of them did."""
+    for t in talkers:
+        t.start()
+    for t in talkers:
+        t.join(PROGRAM_TIMEOUT)
+    for t in talkers:
+        t.close()
+        if t.failure:
+            raise AssertionError(f"a client failed: {t.failure!r}")
+        if len(t.times) != t.rounds:
+            raise AssertionError(f"a client hangs after {len(t.times)} of {t.rounds} rounds")
+
+
+def median(times):
+    return statistics.median(times)
