@@ -15,12 +15,13 @@ constexpr bool glob_match(const char* pattern, const char* text, glob_mode mode 
   const char* star_text = nullptr;
   const char* deep = nullptr;        // the latest ** likewise: it can take back what a later * could not match
   const char* deep_text = nullptr;
-  bool whole_parts = false;          // it was written "**/": what follows begins a component
+  bool whole_parts = false;          // it was written "/**/": what follows begins a component
+  const char* const begin = pattern;
   for (;;) {
     if (*pattern == '*') {
       if (path && pattern[1] == '*') {
+        whole_parts = pattern[2] == '/' && (pattern == begin || pattern[-1] == '/');
         pattern += 2;
-        whole_parts = *pattern == '/';
         if (whole_parts) ++pattern;  // "a/**/b" also matches "a/b"
         deep = pattern;
         deep_text = text;
@@ -45,6 +46,7 @@ constexpr bool glob_match(const char* pattern, const char* text, glob_mode mode 
     if (deep && *deep_text) {
       do ++deep_text;
       while (whole_parts && *deep_text && deep_text[-1] != '/');
+      if (whole_parts && deep_text[-1] != '/') return false;
       text = deep_text;
       pattern = deep;
       star = nullptr;
