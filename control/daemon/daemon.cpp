@@ -13,7 +13,8 @@ namespace chaos::daemon {
 namespace {
 
 constexpr std::uint64_t ms = 1'000'000;
-constexpr std::uint64_t busy_pace_ns = 25 * ms, idle_pace_ns = 250 * ms;
+constexpr std::uint64_t crowded_pace_ns = 4 * ms, busy_pace_ns = 25 * ms, idle_pace_ns = 250 * ms;
+constexpr std::uint64_t crowd = abi::ring_slots / 8;  // so many events in one drain: come back sooner
 constexpr std::uint64_t names_again_ns = 30'000 * ms;
 constexpr std::uint64_t reap_every = 5;  // lease renewals
 
@@ -112,17 +113,19 @@ void daemon::honour_stop() {
 }
 
 void daemon::drain_events() {
-  const std::uint64_t now = monotonic_ns(), lost = drain_.lost();
+  const std::uint64_t now = monotonic_ns(), lost = drain_.lost(), first = drain_.next();
   drain_.run(now, [this, now](std::uint64_t seq, const abi::event& e) {
     if (e.kind == abi::event_kind::injection) rules_.count_event(e.rule);
     timeline_.take(seq, e, now);
   });
   timeline_.tick(now);
+  crowded_ = drain_.next() - first > crowd;
+  set_pace();
   if (drain_.lost() != lost) spdlog::debug("{} events were lost", drain_.lost() - lost);
 }
 
 void daemon::set_pace() {
-  const std::uint64_t pace = rules_.any_active() || server_.has_watchers() ? busy_pace_ns : idle_pace_ns;
+  const std::uint64_t pace = crowded_ ? crowded_pace_ns : rules_.any_active() || server_.has_watchers() ? busy_pace_ns : idle_pace_ns;
   if (pace == pace_ns_) return;
   pace_ns_ = pace;
   drain_timer_.every(pace);

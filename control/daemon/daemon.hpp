@@ -113,6 +113,7 @@ class daemon {
   int signal_fd_;
   std::uint64_t started_ns_;
   std::uint64_t pace_ns_ = 0;
+  bool crowded_ = false;  // the latest drain found many events
   std::uint64_t renewals_ = 0;
   std::list<install_job> installs_;
   std::vector<expected_process> expected_;
