@@ -129,6 +129,8 @@ int main(int argc, char** argv) try {
     return 1;
   }
   std::thread serving([&] { server.listen_after_bind(); });
+  // stop() does nothing to a server that does not run yet: a SIGTERM in between would be lost.
+  while (!server.is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   std::cout << "shop: listening on http://127.0.0.1:" << o.port << std::endl;
   int signal = 0;
   sigwait(&ends, &signal);
