@@ -15,7 +15,7 @@ namespace {
 // How long the kernel itself would try: 6 retries of a SYN, doubling from one second.
 constexpr std::uint64_t kernel_patience_ns = 127'000'000'000;
 
-void decide_connect(descriptor* d, int fd, const sockaddr* to, socklen_t n, const rule_view& v, const void* caller, char (&text)[112], decision& made) {
+void decide_connect(abi::function_id self, descriptor* d, int fd, const sockaddr* to, socklen_t n, const rule_view& v, const void* caller, char (&text)[112], decision& made) {
   core::endpoint e;
   char path[sizeof(sockaddr_un::sun_path) + 2] = {};
   e.descriptor = fd;
@@ -37,7 +37,7 @@ void decide_connect(descriptor* d, int fd, const sockaddr* to, socklen_t n, cons
   }
   std::uint64_t mask[4];
   match_endpoint(v, e, mask);
-  decide({.function = abi::function_id::connect, .acts_as = abi::classes::connect, .now_ns = sys::now_ns()}, mask, d, fd, v, caller, made);
+  decide({.function = self, .acts_as = abi::classes::connect, .now_ns = sys::now_ns()}, mask, d, fd, v, caller, made);
 }
 
 int finish(descriptor* d, int fd, const decision& made, const char* text, const void* caller, long result, bool late = false) {
@@ -64,7 +64,7 @@ std::uint64_t send_deadline(int fd, std::uint64_t now) {
 
 }  // namespace
 
-int own_connect(int fd, const sockaddr* to, socklen_t n) {
+int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) {
   const void* caller = __builtin_return_address(0);
   if (!inside()) heal_redirects();
   const rule_view* v = inside() ? nullptr : current_view();
@@ -83,7 +83,7 @@ int own_connect(int fd, const sockaddr* to, socklen_t n) {
   descriptor* d = note_connect(fd, to, n);
   decision made;
   char text[112];
-  decide_connect(d, fd, to, n, *v, caller, text, made);
+  decide_connect(self, d, fd, to, n, *v, caller, text, made);
   work.end();
   const effects::verdict& what = made.verdict;
   const bool nonblocking = sys::is_nonblocking(fd);

@@ -7,7 +7,7 @@
 namespace chaos::hooks {
 
 // connect.cpp
-int own_connect(int fd, const sockaddr* to, socklen_t n);
+int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n);
 int own_getpeername(int fd, sockaddr* to, socklen_t* n);
 int after_accept(abi::function_id self, int listener, int made, const void* caller);
 bool before_accept(abi::function_id self, int listener, const void* caller, int& error);
