@@ -10,6 +10,8 @@ namespace chaos {
 namespace {
 
 constexpr std::uint32_t lines_max = 16 * 1024;
+constexpr std::uint32_t step_max = 64 * 1024;        // bytes between two looks at a flood
+constexpr int grown_buffer_max = 8 * 1024 * 1024;    // stamps_max steps of a flood
 constinit std::atomic<delay_line*> pool{nullptr};
 constinit std::atomic<std::uint32_t> cursor{0};
 
@@ -236,7 +238,7 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
     const std::uint64_t since = line->last_arrival_ns ? now - line->last_arrival_ns : ~std::uint64_t{0};
     line->last_arrival_ns = now;
     // Rare arrivals are each told of; a flood in growing steps, so that wake-ups stay bounded.
-    if (since < 200'000) line->step = line->step < 64 * 1024 ? (line->step ? line->step * 2 : 512) : line->step;
+    if (since < 200'000) line->step = line->step < step_max ? (line->step ? line->step * 2 : 512) : line->step;
     else if (since > 1'000'000) line->step = 0;
     push(*line, total, now + delay);
     line->seen = total;
@@ -294,8 +296,15 @@ void raise_threshold(descriptor& d, int fd) {
     sys::get_option(fd, SOL_SOCKET, SO_RCVLOWAT, &present, &length);
     line->own_threshold = present;
   }
-  // Never above half of the buffer: the kernel clamps there, and a larger value would grow the buffer for good.
   int want = n + 1 + static_cast<int>(line->step);
+  // What is held back fills the buffer: over a network as slow as this the kernel would have grown it to the product of
+  // bandwidth and delay. It can not know (the program takes what is due at once), so the buffer is doubled for it. One
+  // that the program sized itself stays as it is: the kernel then refuses.
+  if (n > buffer / 4 && buffer < grown_buffer_max) {
+    sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, buffer * 2);
+    sys::get_option(fd, SOL_SOCKET, SO_RCVBUF, &buffer, &length);
+  }
+  // Otherwise never above half of the buffer: the kernel clamps there, and a larger value would grow it for good.
   if (buffer > 0 && want > buffer / 2) want = buffer / 2;
   if (want > n) {
     line->threshold = want;
