@@ -15,7 +15,9 @@ using effect_set = std::uint32_t;
 constexpr effect_set of(abi::effect e) { return effect_set{1} << static_cast<unsigned>(e); }
 
 // Effects that act on bytes as they arrive, not on the call that reads them: they are judged once for each arrival.
-inline constexpr effect_set arrival_effects = of(abi::effect::latency) | of(abi::effect::loss);
+inline constexpr effect_set arrival_effects = of(abi::effect::latency) | of(abi::effect::loss) | of(abi::effect::bandwidth);
+// For datagrams these too: whether one comes at all, and how often.
+inline constexpr effect_set datagram_arrival_effects = arrival_effects | of(abi::effect::partition) | of(abi::effect::duplicate);
 
 struct facts_of_call {
   abi::function_id function;
@@ -24,6 +26,8 @@ struct facts_of_call {
   std::uint64_t size = 0;          // what --size looks at
   std::uint64_t bytes = 0;         // what --after and --space count where there is no connection
   std::uint64_t now_ns = 0;
+  std::uint64_t grows = 0;         // bytes by which a file would become longer
+  std::uint64_t outstanding = 0;   // allocated and not freed, for --budget
 };
 
 struct fired_rule {

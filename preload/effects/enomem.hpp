@@ -1,4 +1,4 @@
-// enomem: the allocation fails.
+// enomem: the allocation fails; with --budget only when more than that would be outstanding.
 #pragma once
 #include <cerrno>
 
@@ -6,12 +6,14 @@
 
 namespace chaos::effects::enomem {
 
-inline void apply(core::fired_rule& f, const situation&, verdict& v) {
+inline bool apply(core::fired_rule& f, const situation& s, verdict& v) {
+  if ((f.rule->flags & abi::rule_flags::has_budget) && s.outstanding + s.size <= f.rule->bytes) return false;
   f.error = ENOMEM;
-  if (f.rule->dry_run) return;
+  if (f.rule->dry_run) return true;
   v.end = ending::error;
   v.error = ENOMEM;
   v.ender = &f;
+  return true;
 }
 
 }  // namespace chaos::effects::enomem

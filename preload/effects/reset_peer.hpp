@@ -7,11 +7,11 @@
 namespace chaos::effects::reset_peer {
 
 // False while T has not passed: the rule matched but did not take effect.
-inline bool apply(core::fired_rule& f, const situation&, verdict& v, std::uint64_t now_ns) {
+inline bool apply(core::fired_rule& f, const situation& s, verdict& v) {
   if (f.rule->delay_ns) {
     std::uint64_t since = 0;
-    if (f.state->memory.compare_exchange_strong(since, now_ns, std::memory_order_relaxed)) since = now_ns;
-    if (now_ns - since < f.rule->delay_ns) return false;
+    if (f.state->memory.compare_exchange_strong(since, s.now_ns, std::memory_order_relaxed)) since = s.now_ns;
+    if (s.now_ns - since < f.rule->delay_ns) return false;
   }
   f.error = ECONNRESET;
   if (f.rule->dry_run) return true;

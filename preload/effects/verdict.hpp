@@ -7,7 +7,7 @@
 
 namespace chaos::effects {
 
-enum class ending : std::uint8_t { none, error, reset, refuse, unreachable, blackhole };
+enum class ending : std::uint8_t { none, error, reset, refuse, unreachable, blackhole, close, crash };
 
 struct verdict {
   std::uint64_t delay_ns = 0;
@@ -17,8 +17,13 @@ struct verdict {
   const core::fired_rule* ender = nullptr;
   std::uint64_t cap = UINT64_MAX;         // most bytes that this call may move
   bool drop = false;                      // the datagram is gone
+  bool twice = false;                     // the datagram comes again
+  std::uint64_t pause_ns = 0;             // the thread waits, whatever it asked for
+  bool pause_all = false;                 // and so does every other one
+  std::uint64_t until_ns = 0;             // with ending::blackhole: the connection closes then; 0: it does not
+  bool torn = false;                      // with ending::error: cap bytes are written first
+  const core::fired_rule* bandwidth = nullptr;
   unsigned corrupting = 0;                // how many of the fired rules flip bits
-  bool acts() const { return delay_ns || end != ending::none || cap != UINT64_MAX || drop || corrupting; }
 };
 
 // What the effects need to know of the call beyond the rule.
@@ -27,7 +32,10 @@ struct situation {
   abi::class_set acts_as;
   bool stream = false;
   std::uint64_t size = 0;       // bytes that the call could move
-  std::uint64_t after_ns = 0;   // age of the connection's rule state, for "after T"
+  std::uint64_t now_ns = 0;
+  std::uint64_t passed = 0;     // bytes that the connection has carried, both ways
+  std::uint64_t grows = 0;      // bytes by which the call could make a file longer
+  std::uint64_t outstanding = 0;
 };
 
 }  // namespace chaos::effects

@@ -91,6 +91,12 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
   std::uint64_t due = what.delay_ns ? made.facts.now_ns + what.delay_ns : 0;
   const std::uint32_t rule = made.judged.count ? made.judged.fired[0].rule->id : 0;
 
+  if (what.end == effects::ending::crash) {
+    report_fired(made, text, d ? d->ordinal : 0, 0, caller);
+    end_process(made);
+  }
+  std::int32_t pause_error = 0;
+  if (!serve_pause(made, pause_error)) return finish(d, fd, made, text, caller, -pause_error);
   if (due && !(nonblocking && stream)) {
     if (hold_until(due, rule) == waited::interrupted) return finish(d, fd, made, text, caller, -EINTR);
     due = 0;
@@ -117,6 +123,8 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
       if (w == waited::due) return finish(d, fd, made, text, caller, own ? -EINPROGRESS : -ETIMEDOUT);
       break;  // the rule is gone: the connect goes through
     }
+    case effects::ending::close:
+    case effects::ending::crash:
     case effects::ending::none: break;
   }
   const int result = real.connect(fd, to, n);
@@ -158,6 +166,8 @@ bool before_accept(abi::function_id self, int listener, const void* caller, int&
     decide({.function = self, .acts_as = abi::classes::accept, .now_ns = sys::now_ns()}, d->mask, d, listener, *v, caller, made);
     report_fired(made, *d, listener, 0, caller);
     const effects::verdict& what = made.verdict;
+    if (what.end == effects::ending::crash) end_process(made);
+    if (!serve_pause(made, error)) { work.end(); return false; }
     if (what.delay_ns && !sys::is_nonblocking(listener) && hold_until(made.facts.now_ns + what.delay_ns, made.judged.fired[0].rule->id) == waited::interrupted) {
       error = EINTR;
       good = false;

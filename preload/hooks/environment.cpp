@@ -1,13 +1,89 @@
-// System calls by number. io_uring can not be interposed: while rules about connections are in force a program that
-// asks for it is told that the kernel has none, and falls back to calls that we see.
+// The environment, and system calls by number.
+#include <string.h>
 #include <sys/syscall.h>
 
 #include "own.hpp"
+#include "preload/runtime/environment.hpp"
 
 namespace chaos::hooks {
+namespace {
+
+// Values that rules put in place of others: callers keep the pointer, so a text once given out stays. One page each.
+struct given { std::atomic<std::uint32_t> rule; std::atomic<char*> text; };
+constexpr unsigned given_max = 64;
+constinit given replaced[given_max]{};
+
+char* lasting_text(const abi::rule& r, const char* text) {
+  for (given& g : replaced) {
+    std::uint32_t there = g.rule.load(std::memory_order_acquire);
+    if (there == 0 && g.rule.compare_exchange_strong(there, r.id, std::memory_order_acq_rel)) {
+      auto* copy = static_cast<char*>(sys::pages(4096));
+      if (copy) strncpy(copy, text, 4095);
+      g.text.store(copy, std::memory_order_release);
+      return copy;
+    }
+    if (there == r.id) return g.text.load(std::memory_order_acquire);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+environment_change change_of(abi::function_id self, const char* name, const void* caller, char*& value) {
+  const rule_view* v = inside() || !name ? nullptr : current_view();
+  if (!v || !(v->classes & abi::classes::env)) return environment_change::none;
+  inside_scope work;
+  const int before = errno;
+  std::uint64_t mask[4];
+  core::endpoint e;
+  e.variable = name;
+  match_endpoint(*v, e, mask);
+  decision made;
+  decide({.function = self, .acts_as = abi::classes::env, .now_ns = sys::now_ns()}, mask, nullptr, -1, *v, caller, made);
+  report_fired(made, name, 0, 0, caller);
+  environment_change change = environment_change::none;
+  if (made.verdict.ender) {
+    const abi::rule& r = *made.verdict.ender->rule;
+    value = r.kind == abi::effect::replace ? lasting_text(r, core::pool_text(*v->bank, r.text)) : nullptr;
+    change = value ? environment_change::replaced : environment_change::unset;
+  }
+  errno = before;
+  work.end();
+  return change;
+}
+
+void edit_environment(char** envp) {
+  if (!envp || !(page->armed_classes.load(std::memory_order_relaxed) & abi::classes::env)) return;
+  char** to = envp;
+  for (char** from = envp; *from; ++from) {
+    char name[256];
+    const char* equals = strchr(*from, '=');
+    const std::size_t n = equals ? static_cast<std::size_t>(equals - *from) : 0;
+    char* value = nullptr;
+    auto change = environment_change::none;
+    if (n && n < sizeof name) {
+      memcpy(name, *from, n);
+      name[n] = 0;
+      change = change_of(abi::function_id::getenv, name, nullptr, value);
+    }
+    if (change == environment_change::unset) continue;
+    if (change == environment_change::replaced) {
+      const std::size_t length = strlen(value);
+      auto* entry = static_cast<char*>(sys::pages(n + length + 2));
+      if (entry) {
+        memcpy(entry, *from, n + 1);
+        memcpy(entry + n + 1, value, length + 1);
+        *to++ = entry;
+        continue;
+      }
+    }
+    *to++ = *from;
+  }
+  *to = nullptr;
+}
 
 long own_syscall(long number, long a, long b, long c, long d, long e, long f) {
-  if (number == SYS_io_uring_setup) {
+  if (number == SYS_io_uring_setup) {  // can not be interposed: told that there is none, a program falls back to what we see
     const rule_view* v = current_view();
     if (report && self.attach_index) report->attached[self.attach_index - 1].limits.fetch_or(abi::attach_limits::io_uring, std::memory_order_relaxed);
     if (v && (v->classes & (abi::classes::data | abi::classes::connect | abi::classes::accept))) { errno = ENOSYS; return -1; }

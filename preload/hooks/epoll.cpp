@@ -21,7 +21,17 @@ struct waiter {
 };
 
 // What of this watch must not be seen now, and until when (0: all of it may).
-struct hold { bool input = false, output = false; std::uint64_t until = 0; bool at_end = false; };
+struct hold {
+  bool input = false;   // what arrives
+  bool all = false;     // a connect that is not to be seen finished: nothing at all
+  bool send = false;    // readiness to send (bandwidth)
+  std::uint64_t until = 0;
+  bool at_end = false;
+  bool any() const { return input || all || send; }
+  std::uint32_t hidden() const {
+    return all ? ~std::uint32_t{0} : (input ? input_bits | EPOLLHUP | EPOLLERR : 0) | (send ? EPOLLOUT | EPOLLWRNORM : 0);
+  }
+};
 
 hold held_back(const waiter& w, const watch& x, const rule_view& v) {
   hold h;
@@ -29,11 +39,15 @@ hold held_back(const waiter& w, const watch& x, const rule_view& v) {
   if (!d) return h;
   if (heal_redirect(*d, x.fd)) reclassify(x.fd);
   const std::uint64_t now = sys::now_ns();
-  if (const std::uint64_t out = output_held_until(*d, now)) return {true, true, out, false};
+  if (const std::uint64_t out = output_held_until(*d, now)) return {true, true, true, out, false};
+  if (const std::uint64_t send = send_held_until(*d, now)) {
+    h.send = true;
+    h.until = send;
+  }
   const due q = look(*d, x.fd, v, w.self, w.caller);
   if (q.undue() || q.blocked) {
     h.input = true;
-    h.until = q.next_ns;
+    h.until = h.until && h.until < q.next_ns ? h.until : q.next_ns;
     const delay_line* line = d->line.load(std::memory_order_acquire);
     h.at_end = q.blocked || d->kind != descriptor_kind::tcp || (line && line->end_seen);
   }
@@ -44,7 +58,7 @@ hold held_back(const waiter& w, const watch& x, const rule_view& v) {
 void quieten(const waiter& w, watch& x, const hold& h, std::uint32_t happened) {
   descriptor* d = entry_of(x.fd);
   if (x.events & EPOLLONESHOT) { x.masked = true; return; }  // the kernel itself took it out with this event
-  if (h.input && !h.output && !h.at_end && d) {
+  if (h.input && !h.all && !h.send && !h.at_end && d) {
     raise_threshold(*d, x.fd);
     pollfd p{x.fd, POLLIN, 0};
     const timespec none{0, 0};
@@ -53,7 +67,7 @@ void quieten(const waiter& w, watch& x, const hold& h, std::uint32_t happened) {
   }
   const bool hung = happened & (EPOLLHUP | EPOLLERR);
   if (x.masked && !hung) return;
-  mask_watch(w.epfd, x, !h.output && !hung && (x.events & EPOLLOUT));
+  mask_watch(w.epfd, x, hung ? 0 : x.events & ~h.hidden());
 }
 
 void lift(const waiter& w, epoll_set& s, watch& x) {
@@ -86,14 +100,15 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
     for (unsigned i = 0; i < s.count; ++i) {
       watch& x = s.watches[i];
       const descriptor* d = entry_of(x.fd);
-      const bool waiting_connect = d && (d->redirected.load(std::memory_order_relaxed) || d->connect_due_ns.load(std::memory_order_relaxed));
+      const bool waiting_connect = d && (d->redirected.load(std::memory_order_relaxed) || d->connect_due_ns.load(std::memory_order_relaxed) ||
+                                         d->send_due_ns.load(std::memory_order_relaxed));
       if (!x.held && !waiting_connect) continue;
       const hold h = held_back(w, x, *v);
       slices = true;
-      if (h.input || h.output) {
+      if (h.any()) {
         if (!x.held) { x.held = true; ++s.held; }
         x.due_ns = h.until;
-        if (h.output && !x.masked) mask_watch(w.epfd, x, false);
+        if ((h.all || h.send) && !x.masked) mask_watch(w.epfd, x, x.events & ~h.hidden());
         else if (!x.masked && !h.at_end && d) raise_threshold(const_cast<descriptor&>(*d), x.fd);
         next = h.until < next ? h.until : next;
       } else {
@@ -131,11 +146,11 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
       watch* x = find_watch(s, e.data.u64);
       if (x && s.fd.load() == w.epfd + 1) {
         const hold h = held_back(w, *x, *v);
-        if (h.input || h.output) {
+        if (h.any()) {
           if (!x->held) { x->held = true; ++s.held; }
           x->due_ns = h.until;
           quieten(w, *x, h, e.events);
-          e.events = h.output ? 0 : e.events & ~(input_bits | EPOLLHUP | EPOLLERR);
+          e.events &= ~h.hidden();
           if (!e.events) continue;
         }
       }

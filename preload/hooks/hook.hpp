@@ -36,6 +36,8 @@ struct call {
   const char* path = nullptr;
   const char* path2 = nullptr;
   FILE* stream = nullptr;
+  off64_t at = -1;              // where positioned I/O goes
+  off64_t end = -1;             // how long the file is to become (ftruncate, fallocate)
 };
 
 enum class road : std::uint8_t {
@@ -62,6 +64,7 @@ struct frame {
   std::uint64_t moves;          // bytes that the call could move, as the program asked
   std::uint64_t wanted, gathered;  // MSG_WAITALL: bytes in all, and of earlier rounds
   bool nonblocking, peeks, capped;
+  bool twice;                   // the datagram goes out twice
   bool once_more;               // leave(): call again (a lost datagram, MSG_WAITALL in pieces)
   void* copy;                   // pages that a corrupted send goes out of
   std::size_t copy_bytes;
@@ -105,6 +108,7 @@ template <abi::fails how, class Ret, class Real>
       case road::go: break;
     }
     const Ret result = real_call();
+    if (f.twice && (long)result >= 0) real_call();
     int error = how == abi::fails::code ? static_cast<int>((long)result) : errno;
     const long given = leave(f, (long)result, error);
     if (f.once_more) { errno = before; continue; }
@@ -118,6 +122,11 @@ template <abi::fails how, class Ret, class Make, class Real>
 [[gnu::always_inline]] inline Ret run(abi::function_id self, abi::class_set classes, Make make_call, const void* caller, Real real_call) {
   return run_slowly<how, Ret>(self, classes, make_call(), caller, real_call);
 }
+
+// What concerns the whole thread or process (process.cpp).
+bool serve_pause(const decision& made, std::int32_t& error);
+void wait_with_the_others();             // pause --process-wide
+[[noreturn]] void end_process(const decision& made);  // report first
 
 // Our own work in this thread: hooks reached from it pass through.
 inline bool inside() { return this_thread.depth != 0; }

@@ -223,6 +223,10 @@ void take_back(frame& f, core::effect_set kinds) {
 bool serve_delay(frame& f) {
   const std::uint64_t delay = f.made.verdict.delay_ns;
   if (!delay) return true;
+  if ((f.acts_as & cls::close) && sys::is_nonblocking(f.c.fd)) {  // an event loop closes: it must not sleep
+    take_back(f, core::of(abi::effect::slow_close));
+    return true;
+  }
   if (f.nonblocking && f.d && (f.d->role & cls::data)) {
     f.d->charge_ns.fetch_add(delay, std::memory_order_relaxed);
     return true;
@@ -243,16 +247,36 @@ bool serve_ending(frame& f, road& way) {
   switch (v.end) {
     case effects::ending::none: return false;
     case effects::ending::error:
-      if (v.late) { f.error = 0; return false; }
+      if (v.late || v.torn) { f.error = 0; return false; }
       return true;
     case effects::ending::reset:
       if (f.d) break_connection(*f.d, f.c.fd);
       return true;
     case effects::ending::refuse:
     case effects::ending::unreachable: return true;
+    case effects::ending::crash: return true;  // ended before it came here
+    case effects::ending::close:
+      sys::call(SYS_shutdown, f.c.fd, SHUT_RDWR);
+      f.d->broken.store(true, std::memory_order_relaxed);
+      f.error = 0;
+      if (!(f.acts_as & in_data)) return false;  // the real call finds the end by itself: EPIPE, SIGPIPE
+      f.result = 0;
+      way = road::done;
+      return true;
     case effects::ending::blackhole: {
-      black_hole(*f.d, v.ender->rule->id);
+      black_hole(*f.d, v.ender->rule->id, v.until_ns);
       if (f.nonblocking) { f.error = EAGAIN; return true; }
+      if (v.until_ns) {  // then it closes
+        const waited closing = hold_until(v.until_ns, v.ender->rule->id);
+        f.error = closing == waited::interrupted ? EINTR : 0;
+        if (closing != waited::due) return f.error != 0;
+        sys::call(SYS_shutdown, f.c.fd, SHUT_RDWR);
+        f.d->broken.store(true, std::memory_order_relaxed);
+        if (!(f.acts_as & in_data)) return false;
+        f.result = 0;
+        way = road::done;
+        return true;
+      }
       const int option = (f.acts_as & in_data) ? SO_RCVTIMEO : SO_SNDTIMEO;
       const waited w = hold_until(deadline_of(f.c.fd, option, f.made.facts.now_ns), v.ender->rule->id);
       if (w == waited::interrupted) { f.error = EINTR; return true; }
@@ -261,6 +285,33 @@ bool serve_ending(frame& f, road& way) {
       return false;  // healed: nothing was lost
     }
   }
+  return false;
+}
+
+// Bytes by which a write would make its file longer: what a disk has to find room for.
+std::uint64_t growth(const frame& f) {
+  if (!(f.acts_as & cls::file_io) || !f.d || f.d->kind != descriptor_kind::file) return 0;
+  const bool resizes = f.function == abi::function_id::ftruncate || f.function == abi::function_id::ftruncate64 ||
+                       f.function == abi::function_id::fallocate || f.function == abi::function_id::fallocate64 ||
+                       f.function == abi::function_id::posix_fallocate || f.function == abi::function_id::posix_fallocate64;
+  const bool writes = f.c.out || f.c.msg_out || f.c.fd2 >= 0 || f.c.stream ||
+                      (f.c.iov && (abi::function_table[static_cast<unsigned>(f.function)].classes & out_data)) || f.c.end >= 0;
+  if (!writes && !resizes) return 0;
+  const long size = sys::session_files::size(f.c.fd);
+  if (size < 0) return 0;
+  long end = f.c.end;
+  if (end < 0) {
+    const bool appends = sys::status_flags(f.c.fd) & O_APPEND;
+    const long at = f.c.at >= 0 ? f.c.at : appends ? size : sys::call(SYS_lseek, f.c.fd, 0, SEEK_CUR);
+    end = (at < 0 ? size : at) + static_cast<long>(f.moves);
+  }
+  return end > size ? static_cast<std::uint64_t>(end - size) : 0;
+}
+
+bool full_disk_among(const rule_view& v, const std::uint64_t (&mask)[4]) {
+  for (unsigned w = 0; w < 4; ++w)
+    for (std::uint64_t bits = mask[w] & v.mask[w]; bits; bits &= bits - 1)
+      if (v.bank->rules[w * 64 + static_cast<unsigned>(__builtin_ctzll(bits))].kind == abi::effect::full) return true;
   return false;
 }
 
@@ -275,8 +326,9 @@ void decide_here(frame& f, std::uint64_t bytes, core::effect_set kinds) {
   } else if (f.d) {
     memcpy(mask, f.d->mask, sizeof mask);
   }
-  decide({.function = f.function, .acts_as = f.acts_as, .kinds = kinds, .size = f.moves, .bytes = bytes, .now_ns = sys::now_ns()}, mask,
-         f.d, f.c.fd, *f.view, f.caller, f.made);
+  core::facts_of_call facts{.function = f.function, .acts_as = f.acts_as, .kinds = kinds, .size = f.moves, .bytes = bytes, .now_ns = sys::now_ns()};
+  if ((f.acts_as & (cls::file_io | cls::sync)) && full_disk_among(*f.view, mask)) facts.grows = growth(f);
+  decide(facts, mask, f.d, f.c.fd, *f.view, f.caller, f.made);
 }
 
 // A path as rules see it: absolute, from the folder that it is relative to.
@@ -301,6 +353,58 @@ void absolute_path(const call& c, char* out, std::size_t room) {
   out[n] = 0;
 }
 
+void end_if_crashing(frame& f) {
+  if (f.made.verdict.end != effects::ending::crash) return;
+  report_here(f, 0);
+  end_process(f.made);
+}
+
+// Upstream bandwidth: asleep where the caller asked to block; else as much as may go now, or EAGAIN and no readiness.
+bool send_through_bucket(frame& f) {
+  const abi::rule& r = *f.made.verdict.bandwidth->rule;
+  const std::uint64_t rate = r.bytes ? r.bytes : 1, now = f.made.facts.now_ns;
+  std::atomic<std::uint64_t>* shared = shared_bucket(r);
+  std::atomic<std::uint64_t>& bucket = shared ? *shared : f.d->send_empty_ns;
+  const bool datagram = f.acts_as & cls::datagram_out;
+  if (!f.nonblocking) {
+    if (hold_until(through_bucket(bucket, f.moves, rate, now, true), r.id) != waited::interrupted) return true;
+    f.error = EINTR;
+    return false;
+  }
+  std::uint64_t piece = effects::bandwidth::bytes_in(effects::bandwidth::burst_ns / 2, rate) + 1;
+  if (piece > f.moves || datagram) piece = f.moves;
+  const std::uint64_t through = through_bucket(bucket, piece, rate, now, false);
+  if (through > now) {
+    f.d->send_due_ns.store(through, std::memory_order_relaxed);
+    refire(f.c.fd);
+    f.error = EAGAIN;
+    return false;
+  }
+  std::uint64_t more = piece + effects::bandwidth::bytes_in(now - through, rate);
+  if (more > f.moves || datagram) more = f.moves;
+  through_bucket(bucket, more, rate, now, true);
+  if (more < f.made.verdict.cap) f.made.verdict.cap = more;
+  return true;
+}
+
+// A datagram that is to come twice is received without being taken: the next receive finds it again.
+road receive_and_keep(frame& f) {
+  msghdr plain{};
+  iovec one{f.c.in ? *f.c.in : nullptr, f.c.size ? *f.c.size : 0};
+  msghdr* m = f.c.msg_in ? *f.c.msg_in : &plain;
+  if (!f.c.msg_in) {
+    plain.msg_iov = f.c.iov ? const_cast<iovec*>(*f.c.iov) : &one;
+    plain.msg_iovlen = f.c.iov ? static_cast<std::size_t>(*f.c.iov_count) : 1;
+    plain.msg_name = f.c.from;
+    plain.msg_namelen = f.c.from && f.c.from_len ? *f.c.from_len : 0;
+  }
+  const long r = sys::call(SYS_recvmsg, f.c.fd, m, (f.c.flags ? *f.c.flags : 0) | MSG_PEEK);
+  if (r < 0) { f.error = static_cast<int>(-r); return road::fail; }
+  if (!f.c.msg_in && f.c.from && f.c.from_len) *f.c.from_len = plain.msg_namelen;
+  f.result = r;
+  return road::done;
+}
+
 road enter_path(frame& f) {
   f.acts_as &= cls::file_open;
   if (!(f.view->classes & f.acts_as)) return road::go;
@@ -312,7 +416,8 @@ road enter_path(frame& f) {
   match_endpoint(*f.view, e, mask);
   decide({.function = f.function, .acts_as = f.acts_as, .now_ns = sys::now_ns()}, mask, nullptr, -1, *f.view, f.caller, f.made);
   if (!f.made.judged.count) return road::go;
-  if (!serve_delay(f)) { report_here(f, 0); return road::fail; }
+  if (!serve_pause(f.made, f.error) || !serve_delay(f)) { report_here(f, 0); return road::fail; }
+  end_if_crashing(f);
   road way;
   if (serve_ending(f, way)) { report_here(f, 0); return way; }
   return road::go;
@@ -339,19 +444,29 @@ road enter_descriptor(frame& f, abi::class_set row) {
     const road way = pass_gate(f, fd, f.acts_as & cls::datagram_in);
     if (way != road::go) return way;
   }
-  if (output && output_held_until(*f.d, sys::now_ns()) && f.nonblocking) { f.error = EAGAIN; return road::fail; }
+  if (output && f.nonblocking && (output_held_until(*f.d, sys::now_ns()) || send_held_until(*f.d, sys::now_ns()))) { f.error = EAGAIN; return road::fail; }
+  if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);
   if (input && f.nonblocking) {  // a decision is made when there is something to read, so that polling changes nothing
     pollfd p{fd, POLLIN, 0};
     const timespec none{0, 0};
     if (sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) == 0) return road::pass;
   }
-  decide_here(f, f.moves, input ? ~core::arrival_effects : ~core::effect_set{0});
-  if (!f.made.judged.count) return road::go;
+  decide_here(f, f.moves, !input ? ~core::effect_set{0} : f.acts_as & cls::datagram_in ? ~core::datagram_arrival_effects : ~core::arrival_effects);
+  const effects::verdict& what = f.made.verdict;
+  if (!f.made.judged.count && what.cap == UINT64_MAX) return road::go;
+  if (!serve_pause(f.made, f.error)) { report_here(f, 0); return road::fail; }
+  end_if_crashing(f);
+  if (what.bandwidth && output && !send_through_bucket(f)) {
+    if (f.error == EAGAIN) take_back(f, core::of(abi::effect::bandwidth));
+    report_here(f, 0);
+    return road::fail;
+  }
   if (!serve_delay(f)) { report_here(f, 0); return road::fail; }
   if (f.made.verdict.drop && output) { report_here(f, f.moves); f.result = static_cast<long>(f.moves); return road::done; }
   road way;
   if (serve_ending(f, way)) { report_here(f, 0); return way; }
-  if (f.acts_as & cls::streams) limit_to(f, f.made.verdict.cap);
+  if (f.acts_as & (cls::streams | cls::file_io)) limit_to(f, what.cap);
+  f.twice = what.twice && output;
   if (f.made.verdict.corrupting && (output || (f.acts_as & cls::file_io && (f.c.out || f.c.msg_out))) && !copy_out(f)) take_back(f, core::of(abi::effect::corrupt));
   return road::go;
 }
@@ -365,6 +480,7 @@ road enter_inside(frame& f) {
     if ((row & abi::classes::close) && f.c.fd >= 0 && f.function != abi::function_id::shutdown) forget(f.c.fd);
     return road::pass;
   }
+  wait_with_the_others();
   road way = road::go;
   if (f.c.path) way = enter_path(f);
   else if (f.c.fd >= 0 && (f.view->classes & row)) way = enter_descriptor(f, row);
@@ -374,7 +490,9 @@ road enter_inside(frame& f) {
     std::uint64_t mask[4];
     match_endpoint(*f.view, nothing, mask);
     decide({.function = f.function, .acts_as = f.acts_as, .now_ns = sys::now_ns()}, mask, nullptr, -1, *f.view, f.caller, f.made);
-    if (f.made.judged.count && serve_ending(f, way)) report_here(f, 0);
+    end_if_crashing(f);
+    if (f.made.judged.count && !serve_pause(f.made, f.error)) way = road::fail;
+    else if (f.made.judged.count && serve_ending(f, way)) report_here(f, 0);
     else way = road::go;
   }
   if ((row & abi::classes::close) && f.c.fd >= 0 && way != road::fail && f.function != abi::function_id::shutdown) forget(f.c.fd);
@@ -384,7 +502,7 @@ road enter_inside(frame& f) {
 }  // namespace
 
 road enter(frame& f) {
-  f.once_more = f.capped = f.peeks = f.nonblocking = false;
+  f.once_more = f.capped = f.peeks = f.nonblocking = f.twice = false;
   f.error = 0;
   f.d = nullptr;
   f.copy = nullptr;
@@ -425,7 +543,7 @@ long leave(frame& f, long result, int& error) {
   }
   count_bytes(f.made.judged, moved);
   report_here(f, moved);
-  if (f.made.verdict.end == effects::ending::error && f.made.verdict.late && result >= 0) f.error = f.made.verdict.error;
+  if (f.made.verdict.end == effects::ending::error && (f.made.verdict.late || f.made.verdict.torn) && result >= 0) f.error = f.made.verdict.error;
   // A short read of ours must not look like an empty queue to who trusts edges.
   if (input && f.capped && f.nonblocking && moved) refire(f.c.fd);
   if (input && !f.nonblocking && f.capped && moved && f.c.flags && (*f.c.flags & MSG_WAITALL) && f.c.in && f.c.size && !f.peeks) {

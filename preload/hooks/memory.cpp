@@ -1,9 +1,33 @@
 // Allocation: fails only for callers that are neither libc nor the loader. Both abort or corrupt themselves when an
 // allocation of theirs fails (dynamic TLS), and that is not a fault anybody asked for.
 #include "own.hpp"
+#include "preload/runtime/init.hpp"
 #include "preload/runtime/modules.hpp"
 
 namespace chaos::hooks {
+
+namespace {
+// Bytes allocated and not freed since a budget came into force. Below zero: older memory was given back.
+constinit std::atomic<long> outstanding{0};
+
+bool counts_outstanding(const rule_view& v) {
+  for (unsigned w = 0; w < 4; ++w)
+    for (std::uint64_t bits = v.mask[w]; bits; bits &= bits - 1) {
+      const abi::rule& r = v.bank->rules[w * 64 + static_cast<unsigned>(__builtin_ctzll(bits))];
+      if (r.kind == abi::effect::enomem && (r.flags & abi::rule_flags::has_budget)) return true;
+    }
+  return false;
+}
+
+void add_outstanding(void* p, long sign) {
+  if (!p || !usable_size || inside()) return;
+  const rule_view* v = current_view();
+  if (v && counts_outstanding(*v)) outstanding.fetch_add(sign * static_cast<long>(usable_size(p)), std::memory_order_relaxed);
+}
+}  // namespace
+
+void note_allocated(void* p) { add_outstanding(p, 1); }
+void note_freed(void* p) { add_outstanding(p, -1); }
 
 bool allocation_fails(abi::function_id self, std::size_t n, const void* caller, int& error) {
   if (inside()) return false;
@@ -15,8 +39,9 @@ bool allocation_fails(abi::function_id self, std::size_t n, const void* caller, 
     core::endpoint e;
     e.memory = true;
     match_endpoint(*v, e, mask);
+    const long total = outstanding.load(std::memory_order_relaxed);
     decision made;
-    decide({.function = self, .acts_as = abi::classes::alloc, .size = n, .bytes = n, .now_ns = sys::now_ns()}, mask, nullptr, -1, *v, caller, made);
+    decide({.function = self, .acts_as = abi::classes::alloc, .size = n, .bytes = n, .now_ns = sys::now_ns(), .outstanding = total > 0 ? static_cast<std::uint64_t>(total) : 0}, mask, nullptr, -1, *v, caller, made);
     report_fired(made, "malloc", 0, n, caller);
     fails = made.verdict.end == effects::ending::error;
     error = made.verdict.error;

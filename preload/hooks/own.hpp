@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include "hook.hpp"
+#include "preload/runtime/environment.hpp"
 
 namespace chaos::hooks {
 
@@ -43,9 +44,10 @@ int own_getsockopt(int fd, int level, int name, void* value, socklen_t* n);
 int own_setsockopt(int fd, int level, int name, const void* value, socklen_t n);
 int own_ioctl(int fd, unsigned long request, void* argument);
 template <class Real>
-int own_fcntl(abi::function_id, int, int command, Real real_call) {
-  const int made = real_call();
-  if (made >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) forget(made);
+int own_fcntl(abi::function_id self, int fd, int command, Real real_call) {
+  if (command != F_DUPFD && command != F_DUPFD_CLOEXEC) return real_call();
+  const int made = run_slowly<abi::fails::minus_one, int>(self, abi::classes::descriptor, call{.fd2 = fd}, __builtin_return_address(0), real_call);
+  if (made >= 0) forget(made);
   return made;
 }
 
@@ -55,10 +57,19 @@ hostent* own_gethostbyname(const char* host);
 
 // memory.cpp
 bool allocation_fails(abi::function_id self, std::size_t n, const void* caller, int& error);
+void note_allocated(void* p);   // for --budget
+void note_freed(void* p);
 
 // environment.cpp
 template <class Real>
-char* own_getenv(abi::function_id, const char*, Real real_call) { return real_call(); }
+char* own_getenv(abi::function_id self, const char* name, Real real_call) {
+  char* value = nullptr;
+  switch (change_of(self, name, __builtin_return_address(0), value)) {
+    case environment_change::unset: return nullptr;
+    case environment_change::replaced: return value;
+    default: return real_call();
+  }
+}
 long own_syscall(long number, long a, long b, long c, long d, long e, long f);
 
 }  // namespace chaos::hooks

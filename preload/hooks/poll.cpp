@@ -40,17 +40,25 @@ short hold(gated& g, const rule_view& v, abi::function_id self, const void* call
     g.held = true;
     return wanted;
   }
-  if (!(wanted & input_bits)) return 0;
+  short hidden = 0;
+  if (const std::uint64_t send = (wanted & POLLOUT) ? send_held_until(*g.d, now) : 0) {
+    next = send < next ? send : next;
+    g.held = true;
+    hidden = wanted & (POLLOUT | POLLWRNORM);
+  }
+  if (!(wanted & input_bits)) return hidden;
   const due q = look(*g.d, g.fd, v, self, caller);
-  if (!q.undue() && !q.blocked) return 0;
+  if (!q.undue() && !q.blocked) return hidden;
   g.held = true;
   next = q.next_ns < next ? q.next_ns : next;
-  return wanted & input_bits;
+  return hidden | (wanted & input_bits);
 }
 
 // After the kernel said that something is there: is it to be seen?
 short visible(gated& g, const rule_view& v, abi::function_id self, const void* caller, short happened) {
-  if (output_held_until(*g.d, sys::now_ns())) return 0;
+  const std::uint64_t now = sys::now_ns();
+  if (output_held_until(*g.d, now)) return 0;
+  if (send_held_until(*g.d, now)) happened &= ~(POLLOUT | POLLWRNORM);
   if (!(happened & (input_bits | POLLHUP | POLLERR))) return happened;
   const due q = look(*g.d, g.fd, v, self, caller);
   return q.undue() || q.blocked ? happened & ~(input_bits | POLLHUP | POLLERR) : happened;

@@ -47,7 +47,12 @@ Ret allocate(abi::function_id self, std::size_t n, const void* caller, Real real
     if constexpr (__is_same(Ret, int)) return error;
     else { errno = error; return nullptr; }
   }
-  return real_call();
+  if constexpr (__is_same(Ret, int)) return real_call();
+  else {
+    Ret p = real_call();
+    note_allocated(p);
+    return p;
+  }
 }
 
 // --- what stands in the `slow` column

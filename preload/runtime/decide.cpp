@@ -81,8 +81,10 @@ void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], de
   runtime_host host{d, v, caller, facts.now_ns};
   core::judge(*v.bank, in_force, facts, host, out.judged);
   if (!out.judged.count) return;
-  const effects::situation s{facts.function, facts.acts_as, d && (d->role & abi::classes::streams) != 0, facts.size, 0};
-  out.verdict = effects::compose(out.judged, s, facts.now_ns);
+  effects::situation s{.function = facts.function, .acts_as = facts.acts_as, .stream = d && (d->role & abi::classes::streams) != 0,
+                       .size = facts.size, .now_ns = facts.now_ns, .grows = facts.grows, .outstanding = facts.outstanding};
+  if (d) s.passed = d->in_bytes.load(std::memory_order_relaxed) + d->out_bytes.load(std::memory_order_relaxed);
+  out.verdict = effects::compose(out.judged, s);
   if (!bank_unchanged(v)) {  // the bank is being rewritten: what was read may be torn
     out.judged.count = 0;
     out.verdict = {};

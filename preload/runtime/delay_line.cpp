@@ -31,8 +31,10 @@ delay_line* take_line() {
     if (!l.in_use.compare_exchange_strong(free, 1, std::memory_order_acq_rel)) continue;
     cursor.store((hint + k + 1) % lines_max, std::memory_order_relaxed);
     l.consumed = l.seen = l.latest_due_ns = l.end_due_ns = l.last_arrival_ns = 0;
-    l.first = l.count = l.step = l.rule = l.blackhole_rule = 0;
-    l.end_seen = l.head_judged = l.head_lost = false;
+    l.first = l.count = l.step = l.rule = l.blackhole_rule = l.bandwidth_rule = 0;
+    l.blackhole_until_ns = l.rate = l.empty_ns = 0;
+    l.shared = nullptr;
+    l.end_seen = l.head_judged = l.head_lost = l.head_twice = false;
     l.threshold = l.own_threshold = 0;
     return &l;
   }
@@ -59,11 +61,16 @@ std::uint64_t judge_arrival(descriptor& d, int fd, delay_line& line, const rule_
                             const void* caller, std::uint64_t bytes, std::uint64_t now_ns) {
   const abi::class_set side = (d.role & abi::classes::datagrams) ? abi::classes::datagram_in : abi::classes::stream_in;
   decision made;
-  decide({.function = function, .acts_as = side, .kinds = core::arrival_effects, .bytes = bytes, .now_ns = now_ns}, d.mask, &d, fd, v,
+  decide({.function = function, .acts_as = side, .kinds = core::arrival_effects, .size = bytes, .bytes = bytes, .now_ns = now_ns}, d.mask, &d, fd, v,
          caller, made);
   const std::uint64_t delay = made.verdict.delay_ns;
   for (unsigned i = 0; i < made.judged.count; ++i) {
-    if (made.judged.fired[i].delay_ns) line.rule = made.judged.fired[i].rule->id;
+    if (made.judged.fired[i].rule->kind != abi::effect::bandwidth && made.judged.fired[i].delay_ns) line.rule = made.judged.fired[i].rule->id;
+  }
+  if (const core::fired_rule* b = made.verdict.bandwidth) {
+    line.bandwidth_rule = b->rule->id;
+    line.rate = b->rule->bytes ? b->rule->bytes : 1;
+    line.shared = shared_bucket(*b->rule);
   }
   report_fired(made, d, fd, bytes, caller, abi::event_flags::gated);
   return delay;
@@ -83,13 +90,42 @@ void push(delay_line& line, std::uint64_t upto, std::uint64_t due_ns) {
 
 void release_line(delay_line* line) { line->in_use.store(0, std::memory_order_release); }
 
-void black_hole(descriptor& d, std::uint32_t rule) {
+void black_hole(descriptor& d, std::uint32_t rule, std::uint64_t until_ns) {
   delay_line* line = d.line.load(std::memory_order_acquire);
   if (!line) {
     if (!(line = take_line())) return;
     d.line.store(line, std::memory_order_release);
   }
+  line->blackhole_until_ns = until_ns;
   line->blackhole_rule = rule;
+}
+
+std::uint64_t send_held_until(descriptor& d, std::uint64_t now_ns) {
+  const std::uint64_t due = d.send_due_ns.load(std::memory_order_relaxed);
+  if (!due) return 0;
+  if (due > now_ns && lease_holds(now_ns) && page->armed_classes.load(std::memory_order_relaxed)) return due;
+  d.send_due_ns.store(0, std::memory_order_relaxed);
+  return 0;
+}
+
+std::uint64_t through_bucket(std::atomic<std::uint64_t>& bucket, std::uint64_t bytes, std::uint64_t rate, std::uint64_t now_ns, bool take) {
+  std::uint64_t empty = bucket.load(std::memory_order_relaxed), through;
+  do {
+    const std::uint64_t floor = now_ns - effects::bandwidth::burst_ns;
+    through = (empty > floor ? empty : floor) + effects::bandwidth::time_of(bytes, rate);
+  } while (take && !bucket.compare_exchange_weak(empty, through, std::memory_order_relaxed));
+  return through;
+}
+
+std::atomic<std::uint64_t>* shared_bucket(const abi::rule& r) {
+  return (r.flags & abi::rule_flags::shared_bucket) && report && r.slot < abi::rule_max ? &report->rules[r.slot].bucket : nullptr;
+}
+
+bool take_twice(descriptor& d) {
+  delay_line* line = d.line.load(std::memory_order_acquire);
+  if (!line || !line->head_twice) return false;
+  line->head_twice = false;
+  return true;
 }
 
 std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns) {
@@ -103,17 +139,17 @@ std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns) {
 }
 
 bool gates_any(const descriptor& d, const rule_view& v) {
-  return d.connect_due_ns.load(std::memory_order_relaxed) || d.redirected.load(std::memory_order_relaxed) || gates(d, v);
+  return d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed) || d.redirected.load(std::memory_order_relaxed) || gates(d, v);
 }
 
 bool gates(const descriptor& d, const rule_view& v) {
   if (d.listening || !(d.role & (abi::classes::stream_in | abi::classes::datagram_in))) return false;
-  if (const delay_line* l = d.line.load(std::memory_order_relaxed); l && (l->count || l->end_seen || l->blackhole_rule)) return true;
+  if (const delay_line* l = d.line.load(std::memory_order_relaxed); l && (l->count || l->end_seen || l->blackhole_rule || l->head_judged)) return true;
   if (d.charge_ns.load(std::memory_order_relaxed)) return true;
   if (!v.any_arrival) return false;
   const unsigned n = v.bank->count < abi::rule_max ? v.bank->count : abi::rule_max;
   for (unsigned i = 0; i < n; ++i)
-    if ((d.mask[i / 64] >> (i % 64) & 1) && (core::of(v.bank->rules[i].kind) & core::arrival_effects) &&
+    if ((d.mask[i / 64] >> (i % 64) & 1) && (core::of(v.bank->rules[i].kind) & (d.role & abi::classes::datagrams ? core::datagram_arrival_effects : core::arrival_effects)) &&
         (v.bank->rules[i].classes & (abi::classes::stream_in | abi::classes::datagram_in)))
       return true;
   return d.per_call && v.any_arrival;
@@ -169,11 +205,19 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
       if (d.per_call) mask_for_peer(v, d, from, from_length, mask);
       else for (unsigned i = 0; i < 4; ++i) mask[i] = d.mask[i];
       decision made;
-      decide({.function = function, .acts_as = abi::classes::datagram_in, .kinds = core::arrival_effects,
-              .bytes = static_cast<std::uint64_t>(bytes), .now_ns = now}, mask, &d, fd, v, caller, made);
+      decide({.function = function, .acts_as = abi::classes::datagram_in, .kinds = core::datagram_arrival_effects,
+              .size = static_cast<std::uint64_t>(bytes), .bytes = static_cast<std::uint64_t>(bytes), .now_ns = now}, mask, &d, fd, v, caller, made);
       line.head_judged = true;
       line.head_lost = made.verdict.drop;
+      line.head_twice = made.verdict.twice;
       std::uint64_t due_ns = arrived + made.verdict.delay_ns + d.charge_ns.exchange(0, std::memory_order_relaxed);
+      if (const core::fired_rule* b = made.verdict.bandwidth) {
+        std::atomic<std::uint64_t> mine{line.empty_ns};
+        std::atomic<std::uint64_t>* shared = shared_bucket(*b->rule);
+        const std::uint64_t through = through_bucket(shared ? *shared : mine, static_cast<std::uint64_t>(bytes), b->rule->bytes ? b->rule->bytes : 1, arrived, true);
+        if (!shared) line.empty_ns = through;
+        if (through > due_ns) due_ns = through;
+      }
       if (due_ns < line.latest_due_ns) due_ns = line.latest_due_ns;
       line.latest_due_ns = due_ns;
       line.rule = made.judged.count ? made.judged.fired[0].rule->id : 0;
@@ -214,7 +258,14 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
   if (line->blackhole_rule) {
     if (rule_in_force(line->blackhole_rule, now)) {
       out.gated = out.blocked = true;
-      out.next_ns = now + 3'600'000'000'000;
+      out.next_ns = line->blackhole_until_ns ? line->blackhole_until_ns : now + 3'600'000'000'000;
+      if (out.next_ns <= now) {  // its time is up: the connection closes
+        line->blackhole_rule = 0;
+        out.blocked = false;
+        out.end = true;
+        sys::call(SYS_shutdown, fd, SHUT_RDWR);
+        d.broken.store(true, std::memory_order_relaxed);
+      }
       unlock(d);
       return out;
     }
@@ -265,6 +316,24 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
     out.next_ns = s.due_ns;
     break;
   }
+  if (out.bytes && line->bandwidth_rule && rule_in_force(line->bandwidth_rule, now)) {
+    std::atomic<std::uint64_t> own{line->empty_ns};
+    std::atomic<std::uint64_t>& bucket = line->shared ? *line->shared : own;
+    // Released in pieces of what the rate carries in a few milliseconds, so that little is late and wake-ups are few.
+    std::uint64_t piece = effects::bandwidth::bytes_in(effects::bandwidth::burst_ns / 2, line->rate) + 1;
+    if (piece > out.bytes) piece = out.bytes;
+    const std::uint64_t through = through_bucket(bucket, piece, line->rate, now, false);
+    if (through > now) {
+      out.next_ns = through;
+      out.bytes = 0;
+    } else {
+      const std::uint64_t more = piece + effects::bandwidth::bytes_in(now - through, line->rate);
+      if (more < out.bytes) {
+        out.bytes = more;
+        out.next_ns = now + effects::bandwidth::time_of(1, line->rate) + 1;
+      }
+    }
+  }
   if (line->end_seen && out.next_ns == 0) {
     if (line->end_due_ns <= now) out.end = true;
     else out.next_ns = line->end_due_ns;
@@ -279,6 +348,11 @@ void consumed(descriptor& d, std::uint64_t bytes) {
   if (!line || !lock(d)) return;
   line->head_judged = false;
   line->consumed += bytes;
+  if (line->bandwidth_rule && (d.role & abi::classes::streams)) {
+    std::atomic<std::uint64_t> own{line->empty_ns};
+    through_bucket(line->shared ? *line->shared : own, bytes, line->rate, sys::now_ns(), true);
+    if (!line->shared) line->empty_ns = own.load(std::memory_order_relaxed);
+  }
   if (line->seen < line->consumed) line->seen = line->consumed;
   unlock(d);
 }

@@ -26,7 +26,11 @@ struct delay_line {
   std::uint32_t step;                 // threshold lies this far above what has arrived
   std::uint32_t rule;                 // whose delay it is (the latest one)
   std::uint32_t blackhole_rule;       // nothing moves while this rule is in force
-  bool head_judged, head_lost;        // datagrams: the one at the head was looked at
+  std::uint64_t blackhole_until_ns;   // then the connection closes; 0: it does not
+  std::uint32_t bandwidth_rule;       // data is released at `rate` while this rule is in force
+  std::uint64_t rate, empty_ns;       // virtual time: when the bucket is empty
+  std::atomic<std::uint64_t>* shared; // the same, of all connections; nullptr: own
+  bool head_judged, head_lost, head_twice;  // datagrams: the one at the head was looked at
   int threshold;                      // SO_RCVLOWAT as we set it; 0: as the program has it
   int own_threshold;                  // what the program set itself; 0: never
 };
@@ -55,7 +59,16 @@ void restore_threshold(descriptor& d, int fd);
 
 // Nothing may be sent, and no connect be seen finished, before this time; 0: no hold. ~0: until the rule is gone.
 std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns);
-void black_hole(descriptor& d, std::uint32_t rule);  // from now on, while the rule is in force
+void black_hole(descriptor& d, std::uint32_t rule, std::uint64_t until_ns);  // from now on, while the rule is in force
+
+// Sending may go on at this time (bandwidth); 0: now.
+std::uint64_t send_held_until(descriptor& d, std::uint64_t now_ns);
+// The moment at which `bytes` more are through the bucket; reserves them when `take`.
+std::uint64_t through_bucket(std::atomic<std::uint64_t>& bucket, std::uint64_t bytes, std::uint64_t rate, std::uint64_t now_ns, bool take);
+std::atomic<std::uint64_t>* shared_bucket(const abi::rule& r);  // nullptr: one for each connection
+
+// The datagram at the head is to come twice: takes the wish.
+bool take_twice(descriptor& d);
 
 // True while the readiness of data on this descriptor can be delayed by some rule in force, or bytes are still held.
 bool gates(const descriptor& d, const rule_view& v);

@@ -65,6 +65,8 @@ void begin_identity(descriptor& d, std::uint64_t inode) {
   d.remote_port = d.local_port = 0;
   d.asked_length = 0;
   d.connect_due_ns.store(0, std::memory_order_relaxed);
+  d.send_due_ns.store(0, std::memory_order_relaxed);
+  d.send_empty_ns.store(0, std::memory_order_relaxed);
   release_states(d.states);
   if (delay_line* line = d.line.exchange(nullptr, std::memory_order_acq_rel)) release_line(line);
 }

@@ -40,6 +40,8 @@ struct descriptor {
   std::atomic<std::uint64_t> in_bytes, out_bytes;  // stream offsets since first classified
   std::atomic<std::uint64_t> charge_ns;  // upstream delay of a non-blocking sender, owed by the next arrival
   std::atomic<std::uint64_t> connect_due_ns;       // a non-blocking connect that is not to be seen finished before
+  std::atomic<std::uint64_t> send_due_ns;          // no more may be sent before (bandwidth)
+  std::atomic<std::uint64_t> send_empty_ns;        // virtual time of the sending bucket
   std::atomic<delay_line*> line;
   std::uint8_t remote[16];
   std::uint16_t remote_port, local_port;

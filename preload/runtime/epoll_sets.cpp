@@ -202,10 +202,11 @@ void forget_set(int epfd) {
   unlock_set(*s);
 }
 
-void mask_watch(int epfd, watch& w, bool keep_output) {
+void mask_watch(int epfd, watch& w, std::uint32_t keep) {
   epoll_event e{};
   e.data.u64 = w.data;
-  e.events = keep_output ? (w.events & ~(EPOLLIN | EPOLLRDNORM | EPOLLRDBAND | EPOLLPRI | EPOLLRDHUP | EPOLLEXCLUSIVE)) : static_cast<std::uint32_t>(EPOLLONESHOT);
+  constexpr std::uint32_t about_events = EPOLLIN | EPOLLRDNORM | EPOLLRDBAND | EPOLLPRI | EPOLLRDHUP | EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
+  e.events = keep & about_events ? keep & ~static_cast<std::uint32_t>(EPOLLEXCLUSIVE) : static_cast<std::uint32_t>(EPOLLONESHOT);
   if (w.events & EPOLLEXCLUSIVE) {  // these refuse MOD
     sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, w.fd, nullptr);
     sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, w.fd, &e);

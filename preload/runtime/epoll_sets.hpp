@@ -40,9 +40,9 @@ void followed_ctl(int epfd, int op, int fd, const epoll_event* event, const rule
 void forget_set(int epfd);       // the epoll descriptor was closed or is new
 void sets_changed();             // a descriptor that may already be registered has come to be matched: load anew
 
-// The kernel's registration to nothing but one last event, and back to the program's own (which has the kernel tell
-// again of what is there).
-void mask_watch(int epfd, watch& w, bool keep_output);
+// The kernel's registration to `keep` of the program's events (to nothing but one last event when none of them is left),
+// and back to the program's own, which has the kernel tell again of what is there.
+void mask_watch(int epfd, watch& w, std::uint32_t keep);
 void unmask_watch(int epfd, watch& w);
 
 // Applies f(epfd, watch) to every watch of the descriptor in every loaded set.

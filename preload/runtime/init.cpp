@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 
 #include "chaos/abi/session.hpp"
+#include "environment.hpp"
 #include "process.hpp"
 #include "real.hpp"
 
@@ -14,6 +15,7 @@ namespace chaos {
 
 int (*sys::clock_function)(clockid_t, timespec*) = nullptr;
 void (*test_cancel)() = nullptr;
+std::size_t (*usable_size)(void*) = nullptr;
 
 namespace {
 
@@ -46,6 +48,7 @@ Page* map_page(int fd, int protection) {
 // and the program would start with an empty `environ`.
 void find_clock() {
   sys::clock_function = reinterpret_cast<decltype(sys::clock_function)>(dlsym(RTLD_NEXT, "clock_gettime"));
+  usable_size = reinterpret_cast<decltype(usable_size)>(dlsym(RTLD_NEXT, "malloc_usable_size"));
   test_cancel = reinterpret_cast<void (*)()>(dlsym(RTLD_NEXT, "pthread_testcancel"));
 }
 
@@ -191,8 +194,7 @@ bool in_vfork_child() { return fork_witness && fork_witness->load(std::memory_or
 void renew_after_fork() {
   if (!fork_witness || fork_witness->load(std::memory_order_relaxed) != 0) return;
   fork_witness->store(sys::pid(), std::memory_order_relaxed);
-  reset_after_fork();
-  know_ourselves();
+  reset_after_fork();  // executable, name and run are the parent's: the environment may long be overwritten
   make_identity();
 }
 
@@ -210,7 +212,7 @@ __attribute__((constructor)) static void start_up(int, char**, char** envp) {
   // Only in the constructor's own copy do these strings stay what they are; later readers use what was derived here.
   self.pid = sys::pid();
   know_ourselves();
-  attach_session();
+  if (attach_session()) hooks::edit_environment(environment);
 }
 
 }  // namespace chaos

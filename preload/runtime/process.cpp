@@ -55,7 +55,7 @@ void fill(rule_view& v, std::uint32_t generation) {
     v.mask[i / 64] |= std::uint64_t{1} << (i % 64);
     v.classes |= r.classes;
     if (r.classes & (abi::classes::data | abi::classes::connect | abi::classes::accept)) sockets = true;
-    if ((core::of(r.kind) & core::arrival_effects) && (r.classes & (abi::classes::stream_in | abi::classes::datagram_in))) v.any_arrival = true;
+    if ((core::of(r.kind) & core::datagram_arrival_effects) && (r.classes & (abi::classes::stream_in | abi::classes::datagram_in))) v.any_arrival = true;
   }
   // What the shim itself needs to keep track of descriptors while rules about them are in force.
   if (v.classes & ~(abi::classes::alloc | abi::classes::env | abi::classes::dns | abi::classes::api))

@@ -102,7 +102,7 @@ struct rule {
   pool_offset thread_glob;     // thread name (comm of the thread)
   pool_offset caller_glob;     // path or base name of the calling module
   pool_offset stack_glob;      // module or symbol anywhere on the stack
-  std::uint32_t reserved0;
+  pool_offset text;            // replace: the value
 
   // trigger
   probability chance;          // --probability, `certain` when not given

@@ -1,0 +1,21 @@
+// limit_data: the connection ends once it has carried so many bytes, both ways together.
+#pragma once
+#include "verdict.hpp"
+
+namespace chaos::effects::limit_data {
+
+// False while there is room for all of the call: the rule then only watches.
+inline bool apply(core::fired_rule& f, const situation& s, verdict& v) {
+  std::uint64_t began = 0;  // plus 1
+  if (f.state->memory.compare_exchange_strong(began, s.passed + 1, std::memory_order_relaxed)) began = s.passed + 1;
+  const std::uint64_t used = s.passed + 1 - began;
+  const std::uint64_t left = used < f.rule->bytes ? f.rule->bytes - used : 0;
+  if (left && left < v.cap && !f.rule->dry_run) v.cap = left;
+  if (left) return false;
+  if (f.rule->dry_run) return true;
+  v.end = ending::close;
+  v.ender = &f;
+  return true;
+}
+
+}  // namespace chaos::effects::limit_data

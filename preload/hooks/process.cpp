@@ -1,0 +1,48 @@
+// pause and crash: what a rule does to the whole thread or process, whichever call it met.
+#include "hook.hpp"
+#include "preload/runtime/wait.hpp"
+
+namespace chaos::hooks {
+namespace {
+
+constinit std::atomic<std::uint64_t> all_paused_until{0};
+constinit std::atomic<std::uint32_t> all_paused_by{0};
+
+}  // namespace
+
+bool serve_pause(const decision& made, std::int32_t& error) {
+  const effects::verdict& v = made.verdict;
+  if (!v.pause_ns) return true;
+  const std::uint64_t until = made.facts.now_ns + v.pause_ns;
+  std::uint32_t rule = 0;
+  for (unsigned i = 0; i < made.judged.count; ++i)
+    if (made.judged.fired[i].rule->kind == abi::effect::pause) rule = made.judged.fired[i].rule->id;
+  if (v.pause_all) {
+    all_paused_by.store(rule, std::memory_order_relaxed);
+    all_paused_until.store(until, std::memory_order_release);
+  }
+  if (hold_until(until, rule) != waited::interrupted) return true;
+  error = EINTR;
+  return false;
+}
+
+void wait_with_the_others() {
+  const std::uint64_t until = all_paused_until.load(std::memory_order_acquire);
+  if (until && sys::now_ns() < until) hold_until(until, all_paused_by.load(std::memory_order_relaxed));
+}
+
+void end_process(const decision& made) {
+  const abi::rule& r = *made.verdict.ender->rule;
+  const bool exits = r.flags & abi::rule_flags::exit_code;
+  const int number = r.number;
+  for (;;) {
+    if (exits) sys::call(SYS_exit_group, number);
+    sys::call(SYS_kill, sys::pid(), number > 0 && number < 65 ? number : SIGKILL);
+    // Handled, ignored or blocked: a moment for the handler, then what can not be refused.
+    const timespec moment{0, 50'000'000};
+    sys::call(SYS_nanosleep, &moment, nullptr);
+    sys::call(SYS_kill, sys::pid(), SIGKILL);
+  }
+}
+
+}  // namespace chaos::hooks
