@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 
 #include "selection.hpp"
 #include "values.hpp"
@@ -26,7 +27,7 @@ class compilation {
     using step = result<done> (compilation::*)();
     for (const step s : {&compilation::identity, &compilation::aim, &compilation::choose, &compilation::filters,
                          &compilation::trigger, &compilation::life, &compilation::value, &compilation::shape,
-                         &compilation::errors, &compilation::terms, &compilation::transports})
+                         &compilation::endings, &compilation::errors, &compilation::terms, &compilation::transports})
       if (const auto good = (this->*s)(); !good) return good.error();
     return std::move(out_);
   }
@@ -214,7 +215,19 @@ class compilation {
         if (given(option::bits_)) return done{};
         return v.empty() ? missing_value("0.1% or --bits 1") : into(parse_probability, r_.amount);
       case abi::value_form::size: return v.empty() ? missing_value("64KB") : into(parse_size, r_.bytes);
-      case abi::value_form::errors: return v.empty() ? missing_value("ECONNRESET") : result<done>(done{});
+      case abi::value_form::rate: {
+        if (v.empty()) return missing_value("100KB/s");
+        if (const auto good = into(parse_rate, r_.bytes); !good) return good;
+        if (r_.bytes == 0) return problem{problem_code::bad_value, what + ": at 0 bytes a second nothing ever comes: that is the kind timeout", v, {"1KB/s"}};
+        return done{};
+      }
+      case abi::value_form::errors: return v.empty() ? missing_value(spec_.kind == abi::effect::dns ? "EAI_AGAIN" : "ECONNRESET") : result<done>(done{});
+      case abi::value_form::optional_errors: return done{};
+      case abi::value_form::optional_count: return v.empty() || v == "0" ? done{} : into(parse_count, r_.bytes);
+      case abi::value_form::text:
+        if (v.empty()) return missing_value("postgres://nowhere");
+        r_.text = pool(v);
+        return done{};
       case abi::value_form::none:
       case abi::value_form::how: return done{};
     }
@@ -269,9 +282,54 @@ class compilation {
     return done{};
   }
 
+  // What is special about the kinds that end things, cut off or run out.
+  result<done> endings() {
+    if (given(option::shared_)) r_.flags |= abi::rule_flags::shared_bucket;
+    if (given(option::torn_)) r_.torn = 1;
+    if (given(option::process_wide_)) r_.flags |= abi::rule_flags::process_wide;
+    if (given(option::budget_)) {
+      r_.flags |= abi::rule_flags::has_budget;
+      if (const auto good = read(option::budget_, parse_size, r_.bytes); !good) return good;
+    }
+    if (spec_.kind == abi::effect::partition) {
+      r_.how = abi::down_how::blackhole;
+      r_.amount = abi::certain;
+      if (const auto good = read(option::drop_, parse_probability, r_.amount); !good) return good;
+      if (r_.amount == 0) return problem{problem_code::bad_value, "--drop: a partition that loses nothing is none", "0", {"10%"}};
+      if (given(option::oneway_)) {
+        const auto at = parse_choice("--oneway", spec_.get(option::oneway_), {"in", "out"});
+        if (!at) return at.error();
+        constexpr abi::class_set in = classes::stream_in | classes::datagram_in;
+        r_.classes &= *at == 0 ? in | classes::connect : (classes::data & ~in) | classes::connect;
+      }
+    }
+    if (spec_.kind == abi::effect::crash) {
+      if (given(option::exit_) && given(option::signal_)) return combination("--exit and --signal contradict each other", "--signal");
+      if (given(option::exit_)) {
+        const auto status = parse_seed("--exit", spec_.get(option::exit_));
+        if (!status) return status.error();
+        if (*status > 255) return problem{problem_code::bad_value, "--exit: an exit status is at most 255", spec_.get(option::exit_), {"1"}};
+        r_.flags |= abi::rule_flags::exit_code;
+        r_.number = static_cast<std::int32_t>(*status);
+      } else {
+        static constexpr int numbers[] = {SIGABRT, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGQUIT, SIGSEGV, SIGTERM, SIGUSR1, SIGUSR2};
+        std::string name = given(option::signal_) ? spec_.get(option::signal_) : "KILL";
+        if (name.rfind("SIG", 0) == 0) name.erase(0, 3);
+        const auto words = choices_of(option_form::signal);
+        const auto at = parse_choice("--signal", name, {words.begin(), words.end()});
+        if (!at) return at.error();
+        r_.number = numbers[*at];
+      }
+    }
+    if (target_.sort == target_sort::process && !r_.process_glob && !r_.process_id && !r_.run && !given(option::everything_))
+      return problem{problem_code::needs_everything, "'process' is every attached process: say which with --process or --pid, or --everything",
+                     "process", {"--process", "--pid", "--everything"}};
+    return done{};
+  }
+
   result<done> errors() {
-    if (kind_.value != abi::value_form::errors) return done{};
-    const auto named = parse_errors(std::string(kind_.name) + " value", spec_.value);
+    if (kind_.value != abi::value_form::errors && kind_.value != abi::value_form::optional_errors) return done{};
+    const auto named = parse_errors(std::string(kind_.name) + " value", spec_.value.empty() ? "EIO" : spec_.value);
     if (!named) return named.error();
     for (const named_error& e : *named) {
       if (r_.late && (e.error == EINTR || e.error == EAGAIN) && !e.of_names)

@@ -16,6 +16,8 @@ constexpr const char* directions[] = {"up", "down", "both"};
 constexpr const char* scopes[] = {"connection", "thread", "process", "session"};
 constexpr const char* distributions[] = {"uniform", "normal", "pareto", "paretonormal"};
 constexpr const char* hows[] = {"refuse", "unreachable", "blackhole"};
+constexpr const char* oneways[] = {"in", "out"};
+constexpr const char* signals[] = {"ABRT", "BUS", "FPE", "HUP", "ILL", "INT", "KILL", "QUIT", "SEGV", "TERM", "USR1", "USR2"};
 
 }  // namespace
 
@@ -42,6 +44,8 @@ std::span<const char* const> choices_of(option_form form) {
     case option_form::scope: return scopes;
     case option_form::distribution: return distributions;
     case option_form::how: return hows;
+    case option_form::oneway: return oneways;
+    case option_form::signal: return signals;
     default: return {};
   }
 }

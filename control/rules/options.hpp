@@ -13,7 +13,7 @@ namespace chaos::rules {
 
 enum class option_form : std::uint8_t {
   flag, name, glob, duration, size, size_range, probability, count, seed, pid, when, functions, direction, scope,
-  distribution, percentiles, model, how
+  distribution, percentiles, model, how, oneway, exit_status, signal
 };
 
 enum class option_role : std::uint8_t { identity, label, life, manner };

@@ -216,7 +216,8 @@ std::string normalised_text(const rule_spec& spec) {
   if (!spec.value.empty()) {
     const bool duration = kind.value == abi::value_form::duration || kind.value == abi::value_form::optional_duration;
     const bool chance = kind.value == abi::value_form::probability || kind.value == abi::value_form::corruption;
-    text += " " + canonical(duration ? option_form::duration : chance ? option_form::probability : option_form::glob, spec.value);
+    const bool bytes = kind.value == abi::value_form::size;
+    text += " " + canonical(duration ? option_form::duration : chance ? option_form::probability : bytes ? option_form::size : option_form::glob, spec.value);
   }
   for (const auto& [o, value] : spec.options) {
     if (info_of(o).role != option_role::identity) continue;

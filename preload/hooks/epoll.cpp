@@ -101,7 +101,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
       watch& x = s.watches[i];
       const descriptor* d = entry_of(x.fd);
       const bool waiting_connect = d && (d->redirected.load(std::memory_order_relaxed) || d->connect_due_ns.load(std::memory_order_relaxed) ||
-                                         d->send_due_ns.load(std::memory_order_relaxed));
+                                         d->send_due_ns.load(std::memory_order_relaxed) || closes_by_itself(*d));
       if (!x.held && !waiting_connect) continue;
       const hold h = held_back(w, x, *v);
       slices = true;
@@ -135,6 +135,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
     v = current_view();
     if (n < 0 || !v) {
       lift_all(w, s);
+      if (!v) heal_redirects();
       unlock_set(s);
       if (n == 0 && (deadline == never || sys::now_ns() < deadline)) return -2;  // the rules went away: wait on plainly
       errno = error;
@@ -170,7 +171,7 @@ int wait(abi::function_id self, const void* caller, int fd, epoll_event* events,
   if (inside() || room <= 0) return 0;
   heal_redirects();
   const rule_view* v = current_view();
-  if (!v || !(v->classes & abi::classes::data)) return 0;
+  if (!v || !(v->classes & (abi::classes::data | abi::classes::connect))) return 0;
   const int before = errno;
   epoll_set* s = lock_set(fd, *v);
   if (!s) { errno = before; return 0; }
@@ -203,7 +204,7 @@ int own_epoll_ctl(int fd, int op, int target, epoll_event* event) {
   const int result = real.epoll_ctl(fd, op, target, event);
   if (result != 0 || inside()) return result;
   const int before = errno;
-  if (const rule_view* v = current_view(); v && (v->classes & abi::classes::data)) followed_ctl(fd, op, target, event, *v);
+  if (const rule_view* v = current_view(); v && (v->classes & (abi::classes::data | abi::classes::connect))) followed_ctl(fd, op, target, event, *v);
   errno = before;
   return result;
 }

@@ -63,6 +63,7 @@ struct frame {
   long result;
   std::uint64_t moves;          // bytes that the call could move, as the program asked
   std::uint64_t wanted, gathered;  // MSG_WAITALL: bytes in all, and of earlier rounds
+  std::uint64_t pending;        // bytes that a stream still holds
   bool nonblocking, peeks, capped;
   bool twice;                   // the datagram goes out twice
   bool once_more;               // leave(): call again (a lost datagram, MSG_WAITALL in pieces)

@@ -1,4 +1,5 @@
 // The common road: enter() before the real call, leave() after it.
+#include <stdio_ext.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -265,6 +266,12 @@ bool serve_ending(frame& f, road& way) {
       return true;
     case effects::ending::blackhole: {
       black_hole(*f.d, v.ender->rule->id, v.until_ns);
+      if (v.until_ns && !(f.acts_as & in_data)) {  // taken, and never seen again: the connection is going to close
+        f.error = 0;
+        f.result = static_cast<long>(f.moves);
+        way = road::done;
+        return true;
+      }
       if (f.nonblocking) { f.error = EAGAIN; return true; }
       if (v.until_ns) {  // then it closes
         const waited closing = hold_until(v.until_ns, v.ender->rule->id);
@@ -272,7 +279,6 @@ bool serve_ending(frame& f, road& way) {
         if (closing != waited::due) return f.error != 0;
         sys::call(SYS_shutdown, f.c.fd, SHUT_RDWR);
         f.d->broken.store(true, std::memory_order_relaxed);
-        if (!(f.acts_as & in_data)) return false;
         f.result = 0;
         way = road::done;
         return true;
@@ -303,7 +309,7 @@ std::uint64_t growth(const frame& f) {
   if (end < 0) {
     const bool appends = sys::status_flags(f.c.fd) & O_APPEND;
     const long at = f.c.at >= 0 ? f.c.at : appends ? size : sys::call(SYS_lseek, f.c.fd, 0, SEEK_CUR);
-    end = (at < 0 ? size : at) + static_cast<long>(f.moves);
+    end = (at < 0 ? size : at) + static_cast<long>(f.moves + f.pending);
   }
   return end > size ? static_cast<std::uint64_t>(end - size) : 0;
 }
@@ -365,13 +371,15 @@ bool send_through_bucket(frame& f) {
   const std::uint64_t rate = r.bytes ? r.bytes : 1, now = f.made.facts.now_ns;
   std::atomic<std::uint64_t>* shared = shared_bucket(r);
   std::atomic<std::uint64_t>& bucket = shared ? *shared : f.d->send_empty_ns;
+  std::uint64_t unused = 0;
+  f.d->send_empty_ns.compare_exchange_strong(unused, now, std::memory_order_relaxed);  // a bucket begins empty
   const bool datagram = f.acts_as & cls::datagram_out;
   if (!f.nonblocking) {
     if (hold_until(through_bucket(bucket, f.moves, rate, now, true), r.id) != waited::interrupted) return true;
     f.error = EINTR;
     return false;
   }
-  std::uint64_t piece = effects::bandwidth::bytes_in(effects::bandwidth::burst_ns / 2, rate) + 1;
+  std::uint64_t piece = effects::bandwidth::bytes_in(effects::bandwidth::piece_ns, rate) + 1;
   if (piece > f.moves || datagram) piece = f.moves;
   const std::uint64_t through = through_bucket(bucket, piece, rate, now, false);
   if (through > now) {
@@ -444,7 +452,7 @@ road enter_descriptor(frame& f, abi::class_set row) {
     const road way = pass_gate(f, fd, f.acts_as & cls::datagram_in);
     if (way != road::go) return way;
   }
-  if (output && f.nonblocking && (output_held_until(*f.d, sys::now_ns()) || send_held_until(*f.d, sys::now_ns()))) { f.error = EAGAIN; return road::fail; }
+  if (output && f.nonblocking && !closes_by_itself(*f.d) && (output_held_until(*f.d, sys::now_ns()) || send_held_until(*f.d, sys::now_ns()))) { f.error = EAGAIN; return road::fail; }
   if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);
   if (input && f.nonblocking) {  // a decision is made when there is something to read, so that polling changes nothing
     pollfd p{fd, POLLIN, 0};
@@ -475,7 +483,10 @@ road enter_inside(frame& f) {
   const abi::class_set row = f.acts_as;
   if (f.c.closes >= 0) forget(f.c.closes);
   f.view = current_view();
-  if (f.c.stream) f.c.fd = fileno(f.c.stream);
+  if (f.c.stream) {
+    f.c.fd = fileno(f.c.stream);
+    if (f.function == abi::function_id::fclose || f.function == abi::function_id::fflush) f.pending = __fpending(f.c.stream);
+  }
   if (!f.view) {
     if ((row & abi::classes::close) && f.c.fd >= 0 && f.function != abi::function_id::shutdown) forget(f.c.fd);
     return road::pass;
@@ -507,7 +518,7 @@ road enter(frame& f) {
   f.d = nullptr;
   f.copy = nullptr;
   f.asked_msg = nullptr;
-  f.moves = 0;
+  f.moves = f.pending = 0;
   f.made.judged.count = f.made.judged.matched = 0;
   f.made.verdict = {};
   if (inside()) return road::pass;

@@ -34,7 +34,7 @@ delay_line* take_line() {
     l.first = l.count = l.step = l.rule = l.blackhole_rule = l.bandwidth_rule = 0;
     l.blackhole_until_ns = l.rate = l.empty_ns = 0;
     l.shared = nullptr;
-    l.end_seen = l.head_judged = l.head_lost = l.head_twice = false;
+    l.end_seen = l.head_judged = l.head_lost = l.head_twice = l.stamped = false;
     l.threshold = l.own_threshold = 0;
     return &l;
   }
@@ -70,6 +70,7 @@ std::uint64_t judge_arrival(descriptor& d, int fd, delay_line& line, const rule_
   if (const core::fired_rule* b = made.verdict.bandwidth) {
     line.bandwidth_rule = b->rule->id;
     line.rate = b->rule->bytes ? b->rule->bytes : 1;
+    if (!line.empty_ns) line.empty_ns = now_ns;  // a bucket begins empty
     line.shared = shared_bucket(*b->rule);
   }
   report_fired(made, d, fd, bytes, caller, abi::event_flags::gated);
@@ -98,6 +99,11 @@ void black_hole(descriptor& d, std::uint32_t rule, std::uint64_t until_ns) {
   }
   line->blackhole_until_ns = until_ns;
   line->blackhole_rule = rule;
+}
+
+bool closes_by_itself(const descriptor& d) {
+  const delay_line* l = d.line.load(std::memory_order_acquire);
+  return l && l->blackhole_rule && l->blackhole_until_ns;
 }
 
 std::uint64_t send_held_until(descriptor& d, std::uint64_t now_ns) {
@@ -189,6 +195,11 @@ void mask_for_peer(const rule_view& v, const descriptor& d, const sockaddr_stora
 due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller) {
   due out;
   out.gated = true;
+  if (!line.stamped && d.kind == descriptor_kind::udp) {  // from the first question on the kernel keeps receive times
+    timespec ignored;
+    sys::control(fd, SIOCGSTAMPNS, &ignored);
+    line.stamped = true;
+  }
   for (unsigned lost = 0; lost < 1024; ++lost) {
     const std::uint64_t now = sys::now_ns();
     pollfd p{fd, POLLIN, 0};
@@ -320,7 +331,7 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
     std::atomic<std::uint64_t> own{line->empty_ns};
     std::atomic<std::uint64_t>& bucket = line->shared ? *line->shared : own;
     // Released in pieces of what the rate carries in a few milliseconds, so that little is late and wake-ups are few.
-    std::uint64_t piece = effects::bandwidth::bytes_in(effects::bandwidth::burst_ns / 2, line->rate) + 1;
+    std::uint64_t piece = effects::bandwidth::bytes_in(effects::bandwidth::piece_ns, line->rate) + 1;
     if (piece > out.bytes) piece = out.bytes;
     const std::uint64_t through = through_bucket(bucket, piece, line->rate, now, false);
     if (through > now) {

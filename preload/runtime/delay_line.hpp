@@ -30,7 +30,7 @@ struct delay_line {
   std::uint32_t bandwidth_rule;       // data is released at `rate` while this rule is in force
   std::uint64_t rate, empty_ns;       // virtual time: when the bucket is empty
   std::atomic<std::uint64_t>* shared; // the same, of all connections; nullptr: own
-  bool head_judged, head_lost, head_twice;  // datagrams: the one at the head was looked at
+  bool head_judged, head_lost, head_twice, stamped;  // datagrams: the one at the head was looked at
   int threshold;                      // SO_RCVLOWAT as we set it; 0: as the program has it
   int own_threshold;                  // what the program set itself; 0: never
 };
@@ -60,6 +60,8 @@ void restore_threshold(descriptor& d, int fd);
 // Nothing may be sent, and no connect be seen finished, before this time; 0: no hold. ~0: until the rule is gone.
 std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns);
 void black_hole(descriptor& d, std::uint32_t rule, std::uint64_t until_ns);  // from now on, while the rule is in force
+
+bool closes_by_itself(const descriptor& d);  // in a black hole that ends with the connection
 
 // Sending may go on at this time (bandwidth); 0: now.
 std::uint64_t send_held_until(descriptor& d, std::uint64_t now_ns);
