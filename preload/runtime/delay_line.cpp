@@ -135,8 +135,10 @@ bool take_twice(descriptor& d) {
 }
 
 std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns) {
-  if (const delay_line* l = d.line.load(std::memory_order_acquire); l && l->blackhole_rule && rule_in_force(l->blackhole_rule, now_ns))
-    return ~std::uint64_t{0};
+  if (const delay_line* l = d.line.load(std::memory_order_acquire); l && l->blackhole_rule && rule_in_force(l->blackhole_rule, now_ns)) {
+    if (!l->blackhole_until_ns) return ~std::uint64_t{0};
+    return l->blackhole_until_ns > now_ns ? l->blackhole_until_ns : 0;  // past it, look() closes the connection
+  }
   const std::uint64_t due = d.connect_due_ns.load(std::memory_order_relaxed);
   if (!due) return 0;
   if (due > now_ns && lease_holds(now_ns)) return due;
