@@ -87,9 +87,9 @@ class Docs(SessionTest):
         self.assertIn("recvmsg", self.complete("set", "observe", "*", "--on", "recv"))
 
     def test_completion_knows_the_rules_that_exist(self):
-        self.assertEqual([w for w in self.complete("rm", "slo")], [])
-        self.ok("set", "latency", "127.0.0.1:1", "1ms", "--name", "slow")
-        self.assertEqual(self.complete("rm", "slo"), ["slow"])
+        self.assertEqual([w for w in self.complete("rm", "mola")], [])
+        self.ok("set", "latency", "127.0.0.1:1", "1ms", "--name", "molasses")
+        self.assertEqual(self.complete("rm", "mola"), ["molasses"])
 
     def test_hooks_and_effects_agree_with_the_tables(self):
         with open(os.path.join(SOURCE, "include/chaos/abi/functions.def"), encoding="utf-8") as f:
