@@ -5,20 +5,12 @@
 #include <cstdint>
 
 #include "chaos/abi/rule.hpp"
+#include "chaos/abi/trigger_state.hpp"
 #include "prng.hpp"
 
 namespace chaos::core {
 
-// State of one rule within one scope. Plain atomics: several threads may use one connection.
-struct rule_state {
-  std::atomic<std::uint32_t> rule{0};
-  std::atomic<std::uint32_t> next{0};         // chain of the owner (runtime/states)
-  std::atomic<std::uint64_t> operations{0};   // decisions so far
-  std::atomic<std::uint64_t> fired{0};
-  std::atomic<std::uint64_t> bytes{0};        // passed in this scope; for connections: where it began, plus 1
-  std::atomic<std::uint64_t> fired_at_bytes{0};
-  std::atomic<std::uint64_t> memory{0};       // the effect's own: correlation, burst state, consecutive losses
-};
+using rule_state = abi::trigger_state;  // of one rule within one scope
 
 constexpr bool when_says(const abi::when_clause& w, std::uint64_t operation) {  // operation counts from 1
   if (w.pattern_length) {

@@ -34,6 +34,9 @@ struct runtime_host {
         auto& head = reinterpret_cast<std::atomic<std::uint32_t>&>(this_thread.states);
         return state_in(head, r.id);
       }
+      case abi::scope::session:
+        if (report && r.slot < abi::rule_max && report->rules[r.slot].rule.load(std::memory_order_relaxed) == r.id) return report->rules[r.slot].shared;
+        break;
       default: break;
     }
     return state_in(process_states, r.id);

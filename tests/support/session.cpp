@@ -90,8 +90,8 @@ std::uint32_t session::add(const std::string& words) {
   if (!rule) return 0;
   abi::rule_counters& c = report_->rules[id % abi::rule_max];  // as chaosd does before it gives a slot out again
   c.rule.store(id);
-  for (auto* counter : {&c.matched, &c.fired, &c.delayed_ns, &c.bytes, &c.first_matched_ns, &c.last_fired_ns, &c.shared_operations,
-                        &c.shared_fired, &c.bucket})
+  for (auto* counter : {&c.matched, &c.fired, &c.delayed_ns, &c.bytes, &c.first_matched_ns, &c.last_fired_ns, &c.shared.operations,
+                        &c.shared.fired, &c.bucket})
     counter->store(0);
   rules_[id] = std::make_unique<rules::compiled_rule>(std::move(*rule));
   return id;

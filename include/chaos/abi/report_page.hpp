@@ -9,6 +9,7 @@
 
 #include "event.hpp"
 #include "rule.hpp"
+#include "trigger_state.hpp"
 
 namespace chaos::abi {
 
@@ -25,10 +26,9 @@ struct rule_counters {
 #include "counters.def"
 #undef RULE_COUNTER
 #undef SESSION_COUNTER
-  std::atomic<std::uint64_t> shared_operations;  // --scope session: decisions so far
-  std::atomic<std::uint64_t> shared_fired;       // --scope session: injections so far
-  std::atomic<std::uint64_t> bucket;             // bandwidth --shared: token bucket, next free time in ns
-  std::uint64_t reserved1[6];
+  trigger_state shared;              // --scope session
+  std::atomic<std::uint64_t> bucket; // bandwidth --shared: token bucket, next free time in ns
+  std::uint64_t reserved1[2];
 };
 static_assert(sizeof(rule_counters) == 128);
 

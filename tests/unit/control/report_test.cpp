@@ -177,10 +177,10 @@ TEST_F(Report, ATruncatedPageReadsAsZeroAndDoesNotGrow) {
 TEST_F(Report, CountersOfASlotBeginAtZeroForTheNextRule) {
   page_->rules[9].rule.store(1);
   page_->rules[9].fired.store(77);
-  page_->rules[9].shared_fired.store(3);
+  page_->rules[9].shared.fired.store(3);
   reader_->give_out(9, 42);
   EXPECT_EQ(page_->rules[9].fired.load(), 0u);
-  EXPECT_EQ(page_->rules[9].shared_fired.load(), 0u);
+  EXPECT_EQ(page_->rules[9].shared.fired.load(), 0u);
   EXPECT_EQ(reader_->counters(9).rule, 42u);
 }
 
