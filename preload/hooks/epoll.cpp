@@ -66,7 +66,7 @@ void quieten(const waiter& w, watch& x, const hold& h, std::uint32_t happened) {
     restore_threshold(*d, x.fd);
   }
   const bool hung = happened & (EPOLLHUP | EPOLLERR);
-  if (x.masked && !hung) return;
+  if (x.masked && (x.silent || !hung)) return;
   mask_watch(w.epfd, x, hung ? 0 : x.events & ~h.hidden());
 }
 

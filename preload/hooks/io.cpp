@@ -557,12 +557,13 @@ long leave(frame& f, long result, int& error) {
   if (f.made.verdict.end == effects::ending::error && (f.made.verdict.late || f.made.verdict.torn) && result >= 0) f.error = f.made.verdict.error;
   // A short read of ours must not look like an empty queue to who trusts edges.
   if (input && f.capped && f.nonblocking && moved) refire(f.c.fd);
-  if (input && !f.nonblocking && f.capped && moved && f.c.flags && (*f.c.flags & MSG_WAITALL) && f.c.in && f.c.size && !f.peeks) {
+  const bool pieces = f.capped || f.gathered;
+  if (input && !f.nonblocking && pieces && moved && f.c.flags && (*f.c.flags & MSG_WAITALL) && f.c.in && f.c.size && !f.peeks) {
     // The program asked for all of it: go on where this piece ended.
     *f.c.in = static_cast<char*>(*f.c.in) + moved;
     f.gathered += moved;
     *f.c.size = f.wanted - f.gathered;
-    f.once_more = *f.c.size > 0;
+    f.once_more = f.capped && *f.c.size > 0;
   }
   if (!f.once_more && f.gathered) {
     result = static_cast<long>(f.gathered);

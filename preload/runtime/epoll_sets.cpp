@@ -214,6 +214,7 @@ void mask_watch(int epfd, watch& w, std::uint32_t keep) {
     sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_MOD, w.fd, &e);
   }
   w.masked = true;
+  w.silent = !(keep & about_events);
 }
 
 void unmask_watch(int epfd, watch& w) {
@@ -226,7 +227,7 @@ void unmask_watch(int epfd, watch& w) {
   } else {
     sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_MOD, w.fd, &e);
   }
-  w.masked = false;
+  w.masked = w.silent = false;
 }
 
 void for_each_watch(int fd, void (*f)(int epfd, watch& w)) {

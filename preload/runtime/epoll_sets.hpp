@@ -17,6 +17,7 @@ struct watch {
   std::uint32_t events;    // what the program registered
   bool held;               // its input (or all of it) is not to be seen now
   bool masked;             // the kernel's registration is not the program's: put it back
+  bool silent = false;     // masked down to one last event; never again while it is silent: each mask makes an event anew
 };
 
 struct epoll_set {
