@@ -1,6 +1,7 @@
-// Shell completion from the tables. Both scripts ask `chaos-ctl docs rules` for the ids and names that exist.
+// Shell completion from the tables. Both scripts ask `chaos-ctl docs rules` (and `breakers`) for the ids and names that exist.
 #include <algorithm>
 
+#include "chaos/abi/breaker_commands.hpp"
 #include "chaos/abi/classes.hpp"
 #include "chaos/abi/effects.hpp"
 #include "chaos/abi/errnos.def"
@@ -28,6 +29,12 @@ std::vector<std::string> command_names() {
 std::vector<std::string> kind_names() {
   std::vector<std::string> names;
   for (const auto& e : abi::effect_table) names.emplace_back(e.name);
+  return names;
+}
+
+std::vector<std::string> breaker_actions() {
+  std::vector<std::string> names{"list"};
+  for (const auto& row : abi::breaker_command_table) names.emplace_back(row.name);
   return names;
 }
 
@@ -139,7 +146,9 @@ _chaos_ctl() {
   out += "    apply|save) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n";
   out += "    effects) COMPREPLY=($(compgen -W '" + joined(kind_names()) + "' -- \"$cur\")) ;;\n";
   out += "    hooks) COMPREPLY=($(compgen -W '" + joined(function_names()) + "' -- \"$cur\")) ;;\n";
-  out += "    daemon) COMPREPLY=($(compgen -W 'start stop status' -- \"$cur\")) ;;\n  esac\n}\ncomplete -F _chaos_ctl chaos-ctl\n";
+  out += "    daemon) COMPREPLY=($(compgen -W 'start stop status' -- \"$cur\")) ;;\n";
+  out += "    breaker)\n      case $positional in\n        0) COMPREPLY=($(compgen -W '" + joined(breaker_actions()) + "' -- \"$cur\")) ;;\n";
+  out += "        1) COMPREPLY=($(compgen -W \"$(chaos-ctl docs breakers 2>/dev/null)\" -- \"$cur\")) ;;\n      esac ;;\n  esac\n}\ncomplete -F _chaos_ctl chaos-ctl\n";
   return out;
 }
 
@@ -188,6 +197,7 @@ std::string zsh_completion() {
     else if (name == "apply" || name == "save") out += " \\\n            '1:file:_files'";
     else if (name == "effects") out += " \\\n            '1:kind:(" + joined(kind_names()) + ")'";
     else if (name == "hooks") out += " \\\n            '1:class:(" + joined(function_names()) + ")'";
+    else if (name == "breaker") out += " \\\n            '1:action:(" + joined(breaker_actions()) + ")' \\\n            '2:breaker:($(chaos-ctl docs breakers 2>/dev/null))'";
     else if (name == "daemon") out += " \\\n            '1:action:(start stop status)'";
     out += "\n          ;;\n";
   }

@@ -71,8 +71,17 @@ std::string event_line(const json& e) {
   const std::uint64_t delay = number(e, "delay_ns"), bytes = number(e, "bytes");
   if (flag_of(e, "aggregated"))
     return paint(ink::dim, "and " + human_count(number(e, "count")) + " more within this second  (" + text_of(e, "rule_name", text_of(e, "rule")) + ")");
-  std::string line = paint(ink::dim, "[pid " + std::to_string(number(e, "pid")) + "]") + ' ';
-  if (kind == "annotation") return line + paint(ink::cyan, "-- " + text_of(e, "category") + ": " + text_of(e, "text") + " --");
+  std::string line = paint(ink::dim, '#' + std::to_string(number(e, "seq")) + " [pid " + std::to_string(number(e, "pid")) + "]") + ' ';
+  if (kind == "annotation") {
+    line += paint(ink::cyan, "-- " + text_of(e, "category") + ": " + text_of(e, "text") + " --");
+    const json& after = array_of(e, "after");
+    if (after.size() == 2 && after[0].is_number_unsigned() && after[1].is_number_unsigned()) {
+      const std::string first = '#' + after[0].dump(), last = '#' + after[1].dump();
+      const std::uint64_t span = after[1].get<std::uint64_t>() - after[0].get<std::uint64_t>() + 1, count = number(e, "after_count", span);
+      line += paint(ink::red, " opened after " + first + (span > 1 ? "–" + last : "") + (count < span ? " (" + human_count(count) + " injections)" : ""));
+    }
+    return line;
+  }
   if (kind == "attach" || kind == "lapse" || kind == "released") {
     static constexpr std::pair<const char*, const char*> said[] = {
         {"attach", "attached"}, {"lapse", "lease lapsed: no daemon renews it, all rules are off"}, {"released", "held data was let go"}};

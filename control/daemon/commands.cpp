@@ -72,6 +72,7 @@ void daemon::dispatch(client_id who, const protocol::request& request) {
     case command::stop: return stop(who);
     case command::watch: return watch(who, body);
     case command::run_begin: return run_begin(who, body);
+    case command::breaker: return breaker(who, body);
     case command::expect_attach: return expect_attach(who, body);
     case command::list: return answer(who, list());
     case command::stats: return answer(who, stats());
@@ -276,10 +277,11 @@ void daemon::change(client_id who, const protocol::request& request) {
 void daemon::stop(client_id who) {
   const std::size_t n = rules_.live().size();
   rules_.end_now([](const live_rule&) { return true; }, "stopped");
+  const unsigned breakers = release_breakers("stopped");
   page_.clear_stop();
   spdlog::warn("stop (pid {}): {} rules ended", server_.peer_pid(who), n);
   after_change();
-  answer(who, json{{"ended", n}});
+  answer(who, json{{"ended", n}, {"breakers", breakers}});
 }
 
 void daemon::watch(client_id who, const json& body) {

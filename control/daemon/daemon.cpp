@@ -45,6 +45,7 @@ daemon::daemon(protocol::session_location where, const settings& how, page_write
       end_timer_(loop_, [this] { expire(); }),
       name_timer_(loop_, [this] { refresh_names(); }),
       install_timer_(loop_, [this] { finish_installs(true); }),
+      breaker_timer_(loop_, [this] { answer_breaker_askers(); }),
       signal_fd_(signal_fd),
       started_ns_(monotonic_ns()) {
   std::string trouble;
@@ -107,6 +108,7 @@ void daemon::renew() {
 void daemon::honour_stop() {
   if (!page_.stop_asked()) return;
   rules_.end_now([](const live_rule&) { return true; }, "emergency stop");
+  release_breakers("emergency stop");
   page_.clear_stop();
   spdlog::warn("emergency stop was asked for in the page: every rule ended");
   after_change();
@@ -156,6 +158,8 @@ void daemon::shut_down() {
   if (shutting_down_) return;
   shutting_down_ = true;
   rules_.end_now([](const live_rule&) { return true; }, "chaosd ended");
+  release_breakers("chaosd ended");
+  answer_breaker_askers();
   drain_events();
   timeline_.flush();
   page_.publish({});

@@ -70,6 +70,13 @@ class daemon {
   void finish_installs(bool by_time);
   rules::result<std::vector<std::uint32_t>> selected(const json& body) const;
 
+  // --- breakers.cpp: circuit breakers of targets
+  void breaker(client_id who, const json& body);
+  std::vector<reported_breaker> living_breakers() const;
+  json breakers() const;
+  void answer_breaker_askers();
+  unsigned release_breakers(const char* why);
+
   // --- reports.cpp: what is told
   json list() const;
   json stats() const;
@@ -109,13 +116,14 @@ class daemon {
   timeline timeline_;
   drain drain_;
   resolver resolver_;
-  timer lease_timer_, drain_timer_, end_timer_, name_timer_, install_timer_;
+  timer lease_timer_, drain_timer_, end_timer_, name_timer_, install_timer_, breaker_timer_;
   int signal_fd_;
   std::uint64_t started_ns_;
   std::uint64_t pace_ns_ = 0;
   bool crowded_ = false;  // the latest drain found many events
   std::uint64_t renewals_ = 0;
   std::list<install_job> installs_;
+  std::vector<client_id> breaker_askers_;         // who wait for `breaker list`
   std::vector<expected_process> expected_;
   std::vector<json> missing_;                     // processes that never attached
   std::map<std::int32_t, int> owner_watches_;     // pid → pidfd

@@ -13,6 +13,7 @@
 #include <ctime>
 #include <utility>
 
+#include "chaos/abi/breaker_commands.hpp"
 #include "loop.hpp"
 
 namespace chaos::daemon {
@@ -102,8 +103,57 @@ std::uint64_t page_writer::lease_left_ns() const {
 
 void page_writer::take_over(std::uint64_t seed, int pid) {
   page_->armed_classes.store(0, std::memory_order_release);
+  release_breakers();
   page_->session_seed = seed;
   page_->daemon_pid.store(static_cast<std::uint32_t>(pid), std::memory_order_release);
+}
+
+std::vector<breaker_order> page_writer::breaker_orders() const {
+  std::vector<breaker_order> out;
+  for (const auto& c : page_->breakers) {
+    const std::uint32_t command = c.command.load(std::memory_order_relaxed);
+    for (const auto& row : abi::breaker_command_table)
+      if (c.name[0] && row.number == command && row.lasts) out.push_back({{c.name, strnlen(c.name, sizeof c.name)}, command});
+  }
+  return out;
+}
+
+bool page_writer::order_breaker(const std::string& name, std::uint32_t command, const std::set<std::string>& living) {
+  using slot = abi::rule_page::breaker_command;
+  const auto name_of = [](const slot& c) { return std::string(c.name, strnlen(c.name, sizeof c.name)); };
+  std::set<std::string> kept = living;
+  for (const breaker_order& o : breaker_orders()) kept.insert(o.name);
+  slot *same = nullptr, *free = nullptr;
+  std::uint32_t highest = 0;
+  for (slot& c : page_->breakers) {
+    highest = std::max(highest, c.sequence.load(std::memory_order_relaxed));
+    if (!same && name_of(c) == name) same = &c;
+    if (!free && (!c.name[0] || !kept.count(name_of(c)))) free = &c;
+  }
+  slot* const chosen = same ? same : free;
+  if (!chosen || name.empty() || name.size() >= sizeof chosen->name) return false;
+  if (chosen != same) {  // nobody finds it by a name that is only half there
+    chosen->name[0] = 0;
+    std::atomic_thread_fence(std::memory_order_release);
+    chosen->command.store(0, std::memory_order_release);
+    std::memset(chosen->name + 1, 0, sizeof chosen->name - 1);
+    std::memcpy(chosen->name + 1, name.c_str() + 1, name.size() - 1);
+  }
+  chosen->command.store(command, std::memory_order_relaxed);
+  chosen->sequence.store(highest + 1, std::memory_order_release);
+  chosen->name[0] = name[0];
+  ask_breakers();
+  return true;
+}
+
+void page_writer::ask_breakers() { page_->breaker_generation.fetch_add(1, std::memory_order_release); }
+
+unsigned page_writer::release_breakers() {
+  const std::vector<breaker_order> orders = breaker_orders();
+  std::set<std::string> names;
+  for (const breaker_order& o : orders) names.insert(o.name);
+  for (const std::string& name : names) order_breaker(name, 0, names);
+  return static_cast<unsigned>(names.size());
 }
 
 bool page_writer::intact() const { return protocol::libc_sys::size(fd_) == static_cast<long>(sizeof(abi::rule_page)); }

@@ -1,7 +1,9 @@
 // The rule page: publishing, the lease, the stop word. The only writer of it.
 #pragma once
 #include <cstdint>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "chaos/abi/rule_page.hpp"
 #include "control/rules/compile.hpp"
@@ -11,6 +13,11 @@ namespace chaos::daemon {
 
 // Publishes into any page in memory, as rule_page.hpp says; the tests do so without a file.
 void publish_into(abi::rule_page& page, const rules::bank_image& image);
+
+struct breaker_order {
+  std::string name;
+  std::uint32_t command;  // of breaker_commands.def
+};
 
 class page_writer {
  public:
@@ -30,6 +37,13 @@ class page_writer {
   void take_over(std::uint64_t seed, int pid);  // seed, pid; what an earlier daemon left is disarmed first
   void set_sinks(const abi::sink_ports& sinks) { page_->sinks = sinks; }
   void leave() { page_->daemon_pid.store(0, std::memory_order_release); }
+
+  // Commands for breakers. In force are those that last; of `close` and `reset` only the sequence stays.
+  std::vector<breaker_order> breaker_orders() const;
+  // False: there is no room. Names in `living` keep their place, so that each breaker sees what it was told last.
+  bool order_breaker(const std::string& name, std::uint32_t command, const std::set<std::string>& living);
+  void ask_breakers();         // those in use publish their counters
+  unsigned release_breakers(); // gives all of them back control; how many commands were in force
 
   // The file still is what was mapped: touching pages that somebody truncated away would be a SIGBUS.
   bool intact() const;

@@ -135,6 +135,30 @@ void report_reader::free_slot(unsigned slot, std::int32_t pid_there) const {
   if (pwrite(fd_, &pid, sizeof pid, static_cast<off_t>(at)) < 0) return;
 }
 
+namespace {
+
+struct plain_breaker_slot {  // breaker_slot without atomics: a copy
+  std::int32_t pid;
+  std::uint32_t state;
+  std::uint64_t calls_ok, calls_failed, rejected, changed_ns;
+  char name[56];
+};
+static_assert(sizeof(plain_breaker_slot) == sizeof(abi::breaker_slot));
+
+}  // namespace
+
+std::vector<reported_breaker> report_reader::breakers() const {
+  std::vector<plain_breaker_slot> slots(abi::report_page::breaker_max);
+  read(slots.data(), slots.size() * sizeof slots[0], OFFSET(breakers));
+  std::vector<reported_breaker> out;
+  for (unsigned i = 0; i < slots.size(); ++i) {
+    const plain_breaker_slot& s = slots[i];
+    if (s.pid <= 0) continue;
+    out.push_back({i, s.pid, s.state, s.calls_ok, s.calls_failed, s.rejected, s.changed_ns, bounded(s.name, sizeof s.name)});
+  }
+  return out;
+}
+
 std::uint64_t report_reader::ring_head() const {
   std::uint64_t head = 0;
   read(&head, sizeof head, OFFSET(ring_head));

@@ -37,6 +37,14 @@ struct attached_process {
   std::string comm, executable;
 };
 
+struct reported_breaker {
+  unsigned slot = 0;
+  std::int32_t pid = 0;
+  std::uint32_t state = 0;
+  std::uint64_t calls_ok = 0, calls_failed = 0, rejected = 0, changed_ns = 0;
+  std::string name;
+};
+
 struct plain_ring_slot {  // ring_slot without atomics: a copy
   std::uint64_t sequence;
   abi::event entry;
@@ -58,6 +66,8 @@ class report_reader {
   std::vector<attached_process> attached() const;  // slots in use, of live and dead processes
   std::vector<unsigned> half_filled() const;       // slots that say "being filled"
   void free_slot(unsigned slot, std::int32_t pid_there) const;
+
+  std::vector<reported_breaker> breakers() const;  // slots in use, of live and dead processes
 
   std::uint64_t ring_head() const;
   // Copies of the slots of tickets [first, first + count); count <= ring_slots. Fewer when the page ends early.

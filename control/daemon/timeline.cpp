@@ -71,7 +71,7 @@ timeline::~timeline() {
   if (fd_ >= 0) close(fd_);
 }
 
-std::string timeline::format(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns) {
+std::string timeline::format(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns, const std::optional<cause>& after) {
   const auto kind = static_cast<unsigned>(e.kind);
   const std::string_view about(e.text, strnlen(e.text, sizeof e.text));
   std::string out = "{";
@@ -88,6 +88,11 @@ std::string timeline::format(std::uint64_t seq, const abi::event& e, std::uint64
     text(out, "category", about);
     const char* const rest = e.text + about.size() + 1;
     text(out, "text", {rest, strnlen(rest, sizeof e.text - about.size() - 1)});
+    if (after) {
+      key(out, "after");
+      out += '[' + std::to_string(after->first) + ',' + std::to_string(after->last) + ']';
+      number(out, "after_count", after->count);
+    }
   } else {
     text(out, "target", about);
   }
@@ -110,6 +115,7 @@ std::string timeline::format(std::uint64_t seq, const abi::event& e, std::uint64
 }
 
 void timeline::take(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns) {
+  const std::optional<cause> after = causes_.take(seq, e);
   second& s = seconds_[e.rule];
   if (now_ns - s.began_ns >= 1'000'000'000) {
     end_second(e.rule, s);
@@ -117,7 +123,7 @@ void timeline::take(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns
   }
   if (s.lines < lines_a_second) {
     ++s.lines;
-    say(format(seq, e, now_ns));
+    say(format(seq, e, now_ns, after));
   } else {
     ++s.held;
     s.delay_ns += e.delay_ns;

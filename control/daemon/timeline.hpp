@@ -9,6 +9,7 @@
 #include <string>
 
 #include "callers.hpp"
+#include "causes.hpp"
 #include "chaos/abi/event.hpp"
 #include "rule_store.hpp"
 
@@ -43,7 +44,7 @@ class timeline {
     std::uint64_t began_ns = 0, lines = 0, held = 0, delay_ns = 0, last_seq = 0, last_ns = 0;
   };
 
-  std::string format(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns);
+  std::string format(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns, const std::optional<cause>& after);
   void end_second(std::uint32_t rule, second& s);
   void rotate();
 
@@ -51,6 +52,7 @@ class timeline {
   std::function<rule_names(std::uint32_t)> names_;
   listener on_line_;
   callers callers_;
+  causes causes_;
   int fd_ = -1;
   std::size_t size_ = 0;
   std::string buffer_;

@@ -21,17 +21,23 @@ CHAOS_API std::uint32_t chaos_breaker_slot(const char* name) {
   using chaos::report;
   if (!report || !name) return 0;
   chaos::renew_after_fork();
+  const std::uint64_t attached = chaos::self.attach_index ? report->attached[chaos::self.attach_index - 1].attached_ns : 0;
   for (std::uint32_t i = 0; i < chaos::abi::report_page::breaker_max; ++i) {
     auto& s = report->breakers[i];
-    std::int32_t holder = s.pid.load(std::memory_order_relaxed);
+    std::int32_t holder = s.pid.load(std::memory_order_acquire);
+    if (holder < 0) continue;
     if (holder > 0 && holder != chaos::self.pid && chaos::sys::call(SYS_kill, holder, 0) != -ESRCH) continue;
-    if (holder == chaos::self.pid && strncmp(s.name, name, sizeof s.name - 1) != 0) continue;
-    if (holder != chaos::self.pid) {
-      if (!s.pid.compare_exchange_strong(holder, -1, std::memory_order_acq_rel)) continue;
-      strncpy(s.name, name, sizeof s.name - 1);
-      s.name[sizeof s.name - 1] = 0;
-      s.pid.store(chaos::self.pid, std::memory_order_release);
-    }
+    if (holder == chaos::self.pid && s.changed_ns.load(std::memory_order_relaxed) >= attached) {
+      if (strncmp(s.name, name, sizeof s.name - 1) != 0) continue;
+      return i + 1;
+    }  // else it is of a program that this process was before an exec
+    if (!s.pid.compare_exchange_strong(holder, -1, std::memory_order_acq_rel)) continue;
+    strncpy(s.name, name, sizeof s.name - 1);
+    s.name[sizeof s.name - 1] = 0;
+    s.state.store(0, std::memory_order_relaxed);
+    for (auto* counter : {&s.calls_ok, &s.calls_failed, &s.rejected}) counter->store(0, std::memory_order_relaxed);
+    s.changed_ns.store(chaos::sys::now_ns(), std::memory_order_relaxed);
+    s.pid.store(chaos::self.pid, std::memory_order_release);
     return i + 1;
   }
   return 0;
@@ -41,10 +47,12 @@ CHAOS_API const volatile std::uint32_t* chaos_breaker_generation(void) {
   return reinterpret_cast<const volatile std::uint32_t*>(&chaos::page->breaker_generation);
 }
 
-// The command in force for the breaker of this slot; 0: none. `sequence` grows with each new one.
+// The command in force for the breaker of this slot; 0: none, and none is in force without a daemon that answers for it.
+// `sequence` grows with each new one.
 CHAOS_API std::uint32_t chaos_breaker_command(std::uint32_t slot, std::uint32_t* sequence) {
   using chaos::report;
   if (!report || slot == 0 || slot > chaos::abi::report_page::breaker_max) return 0;
+  if (!chaos::lease_holds(chaos::sys::now_ns())) return 0;
   const char* name = report->breakers[slot - 1].name;
   for (const auto& c : chaos::page->breakers) {
     if (!c.name[0] || strncmp(c.name, name, sizeof c.name) != 0) continue;

@@ -58,7 +58,7 @@ void know_ourselves() {
   self.executable_hash = core::fnv1a(self.executable);
   const int fd = sys::open_file("/proc/self/comm", O_RDONLY | O_CLOEXEC);
   if (fd >= 0) {
-    const long got = sys::read_from(fd, self.comm, sizeof self.comm - 1);
+    const long got = sys::read_from(fd, self.comm, sizeof self.comm);  // 15 bytes at most, and a newline
     self.comm[got > 0 ? got - 1 : 0] = 0;
     sys::close_fd(fd);
   }

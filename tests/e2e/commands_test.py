@@ -69,7 +69,7 @@ class Commands(SessionTest):
         until(lambda: self.ok("daemon", "status", "--json").json["clients"] >= 2, "the watcher")
         self.order(target, "fire 1")
         out = watch.communicate(timeout=20)[0]
-        self.assertEqual(out, f"[pid {target.pid}] recv(fd to 127.0.0.1:6379) = delayed 100 ms  (latency-1)\n")
+        self.assertEqual(out, f"#0 [pid {target.pid}] recv(fd to 127.0.0.1:6379) = delayed 100 ms  (latency-1)\n")
         again = self.ok("watch", "--last", "1", "--count", "1").out
         self.assertEqual(again, out)
 

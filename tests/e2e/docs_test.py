@@ -83,6 +83,7 @@ class Docs(SessionTest):
         self.assertEqual(self.complete("set", "latency", "a:1", "1ms", "--distribution", "par"), ["pareto", "paretonormal"])
         self.assertEqual(self.complete("set", "error", "a:1", "ECONNRE"), ["ECONNRESET", "ECONNREFUSED"])
         self.assertEqual(self.complete("daemon", "sta"), ["start", "status"])
+        self.assertEqual(self.complete("breaker", "re"), ["reset"])
         self.assertIn("--json", self.complete("list", "--"))
         self.assertIn("recvmsg", self.complete("set", "observe", "*", "--on", "recv"))
 

@@ -16,7 +16,8 @@ int stop(const invocation& from) {
   std::string silence = "no chaosd runs";
   if (auto link = protocol::client::connect(where->folder)) {
     if (auto reply = link->call(protocol::command::stop, json::object(), std::chrono::seconds(1)))
-      return say("daemon", "everything is off: " + human_count(number(reply->result, "ended")) + " rules ended");
+      return say("daemon", "everything is off: " + human_count(number(reply->result, "ended")) + " rules ended" +
+                           (number(reply->result, "breakers") ? ", " + human_count(number(reply->result, "breakers")) + " breakers have control again" : ""));
     else silence = reply.error().message;
   } else if (link.error().code != rules::problem_code::no_daemon) {
     silence = link.error().message;

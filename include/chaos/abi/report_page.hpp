@@ -65,9 +65,11 @@ static_assert(sizeof(attach_slot) == 192);
 struct ordinal_slot { std::atomic<std::uint64_t> key; std::atomic<std::uint64_t> next; };  // executable hash → ordinals given out
 
 struct breaker_slot {
-  std::atomic<std::int32_t> pid;         // 0: free
+  std::atomic<std::int32_t> pid;         // 0: free; -1: being filled
   std::atomic<std::uint32_t> state;
-  std::atomic<std::uint64_t> calls_ok, calls_failed, rejected, changed_ns;
+  std::atomic<std::uint64_t> calls_ok, calls_failed, rejected;
+  std::atomic<std::uint64_t> changed_ns; // of the state, at first when the slot was taken; before attached_ns of the
+                                         // process: what an earlier program of this pid left
   char name[56];
 };
 

@@ -49,9 +49,11 @@ struct rule_page {
   std::atomic<std::uint32_t> daemon_pid;             // 0: none has been here
   std::uint64_t session_seed;
   sink_ports sinks;
-  std::atomic<std::uint32_t> breaker_generation;     // changes with every breaker command
+  std::atomic<std::uint32_t> breaker_generation;     // changes with every breaker command, and to ask for counters
   std::uint32_t reserved1;
 
+  // Commands in force, by the name of the breaker. Written command first, then sequence (higher than any other's in the
+  // page), then breaker_generation; `command` is a number of breaker_commands.def.
   struct breaker_command { char name[56]; std::atomic<std::uint32_t> command; std::atomic<std::uint32_t> sequence; };
   static constexpr unsigned breaker_max = 64;
   alignas(64) breaker_command breakers[breaker_max];

@@ -99,7 +99,7 @@ class breaker_core final : public fallback_host {
   }
 
   chaos::state current_state() noexcept {
-    if (shim_.pending()) obey();
+    if (shim_.pending() || shim_.commanded()) obey();
     return state_at(word_.load(std::memory_order_acquire), now_ns());
   }
   std::chrono::nanoseconds retry_after() const noexcept {
@@ -196,7 +196,13 @@ class breaker_core final : public fallback_host {
   // Tells listeners and the timeline what happened. Cheap when nothing did.
   void drain() noexcept {
     hub_->drain([this](const transition& t) {
-      if (annotating()) shim_.note("%s -> %s (%s)", to_string(t.from), to_string(t.to), to_string(t.reason));
+      if (annotating()) {
+        if (t.reason == transition_reason::consecutive_failures)
+          shim_.note("%s -> %s (%s) after %u failures", to_string(t.from), to_string(t.to), to_string(t.reason),
+                     static_cast<unsigned>(settings_.failure_threshold));
+        else
+          shim_.note("%s -> %s (%s)", to_string(t.from), to_string(t.to), to_string(t.reason));
+      }
       publish();
     });
   }
@@ -223,7 +229,7 @@ class breaker_core final : public fallback_host {
   }
 
   [[gnu::noinline]] ticket acquire_slow() noexcept {
-    if (shim_.pending()) obey();
+    if (shim_.pending() || (shim_.commanded() && shim_.worth_a_look())) obey();
     for (;;) {
       std::uint64_t w = word_.load(std::memory_order_acquire);
       switch (state_of(w)) {
@@ -383,13 +389,14 @@ class breaker_core final : public fallback_host {
   [[gnu::noinline]] void obey() noexcept {
     {
       std::lock_guard lock(hub_->mutex);
-      const auto order = shim_.pending() ? shim_.take() : std::nullopt;
+      const auto order = shim_.take();
       const state s = state_of(word_.load(std::memory_order_relaxed));
       const bool forced = s == state::forced_open || s == state::disabled || s == state::metrics_only;
       if (order && (forced || !order->only_if_forced))
         force_locked(order->to, order->reset ? transition_reason::reset : transition_reason::command);
     }
     drain();
+    publish();  // a new generation may just ask for the counters
   }
   std::uint64_t successful_locked() const noexcept {
     return shards_.total_succeeded() + verdicts_.slow_successful() + probe_ok_.load(std::memory_order_relaxed);

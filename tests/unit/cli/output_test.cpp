@@ -49,6 +49,23 @@ TEST(Output, JsonOfAnotherProcessIsReadWithCare) {
   EXPECT_FALSE(flag_of(json::array(), "a"));
 }
 
+json event(json more);
+
+TEST(EventLine, ABreakerThatOpenedNamesItsInjections) {
+  const json opened = json{{"kind", "annotation"}, {"category", "breaker"}, {"text", "redis: closed -> open (failure_rate)"}};
+  const auto line = [&](const char* more) {
+    json e = opened;
+    e.update(json::parse(more));
+    return event_line(event(e));
+  };
+  const std::string begin = "#1 [pid 1234] -- breaker: redis: closed -> open (failure_rate) --";
+  EXPECT_EQ(line("{}"), begin);
+  EXPECT_EQ(line(R"({"after":[41,45],"after_count":5})"), begin + " opened after #41–#45");
+  EXPECT_EQ(line(R"({"after":[41,45],"after_count":2})"), begin + " opened after #41–#45 (2 injections)");
+  EXPECT_EQ(line(R"({"after":[41,41],"after_count":1})"), begin + " opened after #41");
+  for (const char* odd : {R"({"after":3})", R"({"after":[1]})", R"({"after":["a",null]})"}) EXPECT_EQ(line(odd), begin);
+}
+
 json event(json more) {
   json e{{"seq", 1}, {"pid", 1234}, {"tid", 1234}, {"function", "recv"}, {"rule", 1}, {"rule_name", "latency-1"}, {"kind", "injection"}, {"target", "127.0.0.1:6379"}, {"effect", "latency"}, {"errno", nullptr}, {"delay_ns", 0}, {"bytes", 0}};
   e.update(more);
@@ -56,11 +73,11 @@ json event(json more) {
 }
 
 TEST(EventLine, ReadsLikeStrace) {
-  EXPECT_EQ(event_line(event({{"delay_ns", 100'000'000}})), "[pid 1234] recv(fd to 127.0.0.1:6379) = delayed 100 ms  (latency-1)");
-  EXPECT_EQ(event_line(event({{"effect", "error"}, {"errno", "ECONNRESET"}})), "[pid 1234] recv(fd to 127.0.0.1:6379) = -1 ECONNRESET  (latency-1)");
-  EXPECT_EQ(event_line(event({{"effect", "enomem"}, {"function", "malloc"}, {"target", "malloc"}, {"errno", "ENOMEM"}})), "[pid 1234] malloc() = NULL ENOMEM  (latency-1)");
-  EXPECT_EQ(event_line(event({{"effect", "error"}, {"function", "getaddrinfo"}, {"target", "redis"}, {"errno", "EAI_AGAIN"}})), "[pid 1234] getaddrinfo(\"redis\") = EAI_AGAIN  (latency-1)");
-  EXPECT_EQ(event_line(event({{"effect", "loss"}, {"dry_run", true}})), "[pid 1234] recv(fd to 127.0.0.1:6379) = lost [dry run]  (latency-1)");
+  EXPECT_EQ(event_line(event({{"delay_ns", 100'000'000}})), "#1 [pid 1234] recv(fd to 127.0.0.1:6379) = delayed 100 ms  (latency-1)");
+  EXPECT_EQ(event_line(event({{"effect", "error"}, {"errno", "ECONNRESET"}})), "#1 [pid 1234] recv(fd to 127.0.0.1:6379) = -1 ECONNRESET  (latency-1)");
+  EXPECT_EQ(event_line(event({{"effect", "enomem"}, {"function", "malloc"}, {"target", "malloc"}, {"errno", "ENOMEM"}})), "#1 [pid 1234] malloc() = NULL ENOMEM  (latency-1)");
+  EXPECT_EQ(event_line(event({{"effect", "error"}, {"function", "getaddrinfo"}, {"target", "redis"}, {"errno", "EAI_AGAIN"}})), "#1 [pid 1234] getaddrinfo(\"redis\") = EAI_AGAIN  (latency-1)");
+  EXPECT_EQ(event_line(event({{"effect", "loss"}, {"dry_run", true}})), "#1 [pid 1234] recv(fd to 127.0.0.1:6379) = lost [dry run]  (latency-1)");
 }
 
 TEST(EventLine, SurvivesWhatIsNoEvent) {

@@ -153,6 +153,7 @@ TEST_F(Report, RandomBytesAreSurvived) {
     for (std::size_t i = 8; i < sizeof(abi::report_page) / 8; ++i) words[i] = round % 4 == 3 ? UINT64_MAX : random();
     d.run(monotonic_ns() + drain::patience_ns * static_cast<unsigned>(round), [](std::uint64_t, const abi::event&) {});
     for (unsigned slot = 0; slot < abi::rule_max + 2; ++slot) reader_->counters(slot);
+    for (const reported_breaker& b : reader_->breakers()) EXPECT_LE(b.name.size(), sizeof abi::breaker_slot::name);
     for (const attached_process& p : reader_->attached()) {
       EXPECT_LE(p.comm.size(), 16u);
       EXPECT_LE(p.executable.size(), 128u);

@@ -91,6 +91,85 @@ TEST_F(Timeline, AggregatesAboveAThousandASecondAndCountsAll) {
   EXPECT_EQ(lines_.back()["seq"], total - 1);
 }
 
+abi::event note(std::int32_t pid, const std::string& text, const char* category = "breaker") {
+  abi::event e{};
+  e.pid = pid;
+  e.kind = abi::event_kind::annotation;
+  std::strcpy(e.text, category);
+  std::strncpy(e.text + std::strlen(category) + 1, text.c_str(), sizeof e.text - std::strlen(category) - 2);
+  return e;
+}
+
+abi::event error_of(std::int32_t pid) {
+  abi::event e{};
+  e.pid = pid;
+  e.kind = abi::event_kind::injection;
+  e.effect = static_cast<std::uint8_t>(abi::effect::error);
+  return e;
+}
+
+TEST(Causes, AreTheInjectionsOfTheProcessSinceTheBreakersPreviousMove) {
+  causes c;
+  EXPECT_FALSE(c.take(0, note(1, "redis: closed -> open (failure_rate)"))) << "nothing was injected";
+  for (std::uint64_t seq = 1; seq <= 8; ++seq) EXPECT_FALSE(c.take(seq, error_of(seq == 7 ? 2 : 1)));
+  EXPECT_FALSE(c.take(9, note(1, "redis: open -> half_open (recovery_elapsed)")));
+  const auto other = c.take(10, note(1, "a: b -> c: closed -> open (consecutive_failures) after 5 failures"));
+  ASSERT_TRUE(other);
+  EXPECT_EQ(std::make_tuple(other->first, other->last, other->count), std::make_tuple(3u, 8u, 5u)) << "7 is another's";
+  EXPECT_FALSE(c.take(11, note(1, "redis: half_open -> open (probe_failed)"))) << "none since 9";
+  c.take(12, error_of(1));
+  const auto probe = c.take(13, note(1, "redis: half_open -> open (probe_failed)"));
+  ASSERT_TRUE(probe);
+  EXPECT_EQ(std::make_tuple(probe->first, probe->last, probe->count), std::make_tuple(12u, 12u, 1u));
+}
+
+TEST(Causes, DoNotCountWhatFailsNoCallAndNotesOfOthers) {
+  causes c;
+  abi::event e = error_of(1);
+  e.flags = abi::event_flags::dry_run;
+  c.take(1, e);
+  e = error_of(1);
+  e.effect = static_cast<std::uint8_t>(abi::effect::observe);
+  c.take(2, e);
+  EXPECT_FALSE(c.take(3, note(1, "redis: closed -> open (failure_rate)")));
+  c.take(4, error_of(1));
+  EXPECT_FALSE(c.take(5, note(1, "redis: closed -> open (failure_rate)", "shop")));
+  EXPECT_FALSE(c.take(6, note(1, "redis: closed -> forced_open (command)")));
+  EXPECT_FALSE(c.take(7, note(1, "redis: closed -> open (failure_rate)"))) << "4 was before the move at 6";
+  e.kind = abi::event_kind::attach;
+  c.take(8, error_of(1));
+  c.take(9, e);
+  EXPECT_FALSE(c.take(10, note(1, "redis: closed -> open (failure_rate)"))) << "another program by then";
+}
+
+TEST(Causes, AreBoundedWhateverTargetsInvent) {
+  causes c;
+  std::uint64_t seq = 0;
+  for (std::int32_t pid = 0; pid < 2000; ++pid) c.take(++seq, error_of(pid));
+  for (int i = 0; i < 2000; ++i) {
+    c.take(++seq, error_of(-7));
+    const auto found = c.take(++seq, note(-7, std::to_string(i) + ": closed -> open (x) after 99999999999999999999 failures"));
+    ASSERT_TRUE(found);
+    EXPECT_LE(found->count, causes::injections_max);
+  }
+  abi::event e;
+  std::memset(static_cast<void*>(&e), 0xff, sizeof e);
+  e.kind = abi::event_kind::annotation;
+  EXPECT_FALSE(c.take(++seq, e));
+  EXPECT_FALSE(c.take(++seq, note(1, " -> open (")));
+  EXPECT_FALSE(c.take(++seq, note(1, "")));
+}
+
+TEST_F(Timeline, TellsAfterWhichInjectionsABreakerOpened) {
+  abi::event e = sample();
+  timeline_->take(41, e, 1);
+  timeline_->take(45, e, 1);
+  timeline_->take(46, note(e.pid, "redis: closed -> open (failure_rate)"), 1);
+  ASSERT_EQ(lines_.size(), 3u);
+  EXPECT_EQ(lines_[2]["after"], json::parse("[41,45]"));
+  EXPECT_EQ(lines_[2]["after_count"], 2);
+}
+
 TEST_F(Timeline, GoesOnAfterTheLastTicketInTheFile) {
   EXPECT_EQ(timeline::next_ticket(path()), 0u);
   timeline_->take(41, sample(), 1);
