@@ -163,7 +163,7 @@ abi::function_set functions_returning(const selection& chosen, const named_error
   const abi::function_set all = functions_in(chosen);
   for (unsigned i = 0; i < abi::function_count; ++i) {
     const abi::function_info& f = abi::function_table[i];
-    if (all.has(static_cast<abi::function_id>(i)) && (f.how == abi::fails::eai) == error.of_names &&
+    if (all.has(static_cast<abi::function_id>(i)) && ((f.classes & classes::dns) != 0) == error.of_names &&
         returns(f, chosen.classes, error.name))
       out.add(static_cast<abi::function_id>(i));
   }

@@ -142,28 +142,28 @@ ROW(epoll_wait, nothing) { epoll_event e{}; return waited(f(s.epoll, &e, 1, 5000
 ROW(epoll_pwait, nothing) { epoll_event e{}; return waited(f(s.epoll, &e, 1, 5000, nullptr), e, s); }
 ROW(epoll_pwait2, nothing) { epoll_event e{}; const timespec t{5, 0}; return waited(f(s.epoll, &e, 1, &t, nullptr), e, s); }
 ROW(epoll_ctl, nothing) { epoll_event e{}; e.events = EPOLLIN; return number(f(s.epoll, EPOLL_CTL_ADD, s.udp.near, &e)); }
-ROW(epoll_create, nothing) { return descriptor(s, f(1)); }
-ROW(epoll_create1, nothing) { return descriptor(s, f(EPOLL_CLOEXEC)); }
+ROW(epoll_create, descriptors) { return descriptor(s, f(1)); }
+ROW(epoll_create1, descriptors) { return descriptor(s, f(EPOLL_CLOEXEC)); }
 
 // --- making descriptors
 inline outcome pair_made(stage& s, int result, const int* pair) {
   if (result == 0) s.made.insert(s.made.end(), pair, pair + 2);
   return number(result);
 }
-ROW(socket, nothing) { return descriptor(s, f(AF_INET, SOCK_STREAM, 0)); }
-ROW(socketpair, nothing) { int p[2]; return pair_made(s, f(AF_UNIX, SOCK_STREAM, 0, p), p); }
-ROW(pipe, nothing) { int p[2]; return pair_made(s, f(p), p); }
-ROW(pipe2, nothing) { int p[2]; return pair_made(s, f(p, O_CLOEXEC), p); }
-ROW(eventfd, nothing) { return descriptor(s, f(0, 0)); }
-ROW(timerfd_create, nothing) { return descriptor(s, f(CLOCK_MONOTONIC, 0)); }
-ROW(inotify_init1, nothing) { return descriptor(s, f(0)); }
-ROW(memfd_create, nothing) { return descriptor(s, f("contract", 0)); }
-ROW(dup, nothing) { return descriptor(s, f(s.file)); }
+ROW(socket, descriptors) { return descriptor(s, f(AF_INET, SOCK_STREAM, 0)); }
+ROW(socketpair, descriptors) { int p[2]; return pair_made(s, f(AF_UNIX, SOCK_STREAM, 0, p), p); }
+ROW(pipe, descriptors) { int p[2]; return pair_made(s, f(p), p); }
+ROW(pipe2, descriptors) { int p[2]; return pair_made(s, f(p, O_CLOEXEC), p); }
+ROW(eventfd, descriptors) { return descriptor(s, f(0, 0)); }
+ROW(timerfd_create, descriptors) { return descriptor(s, f(CLOCK_MONOTONIC, 0)); }
+ROW(inotify_init1, descriptors) { return descriptor(s, f(0)); }
+ROW(memfd_create, descriptors) { return descriptor(s, f("contract", 0)); }
+ROW(dup, descriptors) { return descriptor(s, f(s.file)); }
 inline constexpr int far_away = 900;  // a descriptor number that nothing else has
-ROW(dup2, nothing) { return descriptor(s, f(s.file, far_away)); }
-ROW(__dup2, nothing) { return descriptor(s, f(s.file, far_away)); }
-ROW(dup3, nothing) { return descriptor(s, f(s.file, far_away, O_CLOEXEC)); }
-ROW(fcntl, nothing) { return descriptor(s, f(s.file, F_DUPFD_CLOEXEC, far_away)); }
+ROW(dup2, descriptors) { return descriptor(s, f(s.file, far_away)); }
+ROW(__dup2, descriptors) { return descriptor(s, f(s.file, far_away)); }
+ROW(dup3, descriptors) { return descriptor(s, f(s.file, far_away, O_CLOEXEC)); }
+ROW(fcntl, descriptors) { return descriptor(s, f(s.file, F_DUPFD_CLOEXEC, far_away)); }
 ROW(fcntl64, nothing) { return number(f(s.file, F_GETFD, 0)); }
 ROW(__fcntl, nothing) { return number(f(s.file, F_GETFL, 0)); }
 
@@ -287,7 +287,7 @@ ROW(fsync, file) { return number(f(s.file)); }
 ROW(fdatasync, file) { return number(f(s.file)); }
 
 // --- names
-ROW(getaddrinfo, nothing) {
+ROW(getaddrinfo, name) {
   addrinfo* list = nullptr;
   const outcome o = code(f("127.0.0.1", "80", nullptr, &list));
   if (list) ::freeaddrinfo(list);
@@ -300,7 +300,7 @@ ROW(getnameinfo, nothing) {
   o.value += std::string(" ") + host;
   return o;
 }
-ROW(gethostbyname, nothing) { return pointer(f("127.0.0.1")); }
+ROW(gethostbyname, name) { return pointer(f("127.0.0.1")); }
 
 // --- memory
 ROW(malloc, memory) { return memory(s, f(odd_size)); }
@@ -320,8 +320,8 @@ ROW(pvalloc, memory) { return memory(s, f(odd_size), 4096); }
 ROW(free, nothing) { f(::malloc(100)); return {}; }
 
 // --- environment, and system calls by number
-ROW(getenv, nothing) { return pointer(f("PATH"), "PATH"); }
-ROW(secure_getenv, nothing) { return pointer(f("PATH"), "PATH"); }
+ROW(getenv, variable) { return pointer(f("PATH"), "PATH"); }
+ROW(secure_getenv, variable) { return pointer(f("PATH"), "PATH"); }
 ROW(syscall, nothing) { return number(f(SYS_getpid, 0, 0, 0, 0, 0, 0) == ::getpid()); }
 
 #undef ROW

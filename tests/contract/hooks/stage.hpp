@@ -34,7 +34,7 @@ using testing_support::unique_fd;
 inline constexpr std::size_t odd_size = 12345;  // what the rows allocate; nobody else here does
 
 // What a rule must be aimed at to hit the call of a row; `nothing`: no kind can fail this call.
-enum class aim { stream, datagram, listening, address, file, second_file, stdio, path, folder, fresh, folder_fd, memory, nothing };
+enum class aim { stream, datagram, listening, address, file, second_file, stdio, path, folder, fresh, folder_fd, memory, descriptors, name, variable, nothing };
 
 struct stage {
   testing_support::temporary_folder folder;
@@ -94,6 +94,9 @@ struct stage {
       case aim::fresh: return "file:" + fresh;
       case aim::folder_fd: return fd(dirfd(directory));
       case aim::memory: return "malloc";
+      case aim::descriptors: return "process";
+      case aim::name: return "dns:127.0.0.1";
+      case aim::variable: return "env:PATH";
       case aim::nothing: break;
     }
     return "";

@@ -1,0 +1,109 @@
+// Promise 1, idle means idle: instructions for each hook, no system call more, the same errno and random sequences.
+#include "tracer.hpp"
+
+#include "tests/support/session.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace chaos::idle {
+namespace {
+
+using namespace testing_support;
+
+constexpr unsigned idle_max = 6, unmatched_max = 30;
+
+#if defined(__x86_64__)
+const std::vector<std::string> on_descriptors = {"write", "read", "pread", "fsync", "send", "recv", "sendto", "recvfrom"};
+
+// Where the probe keeps the name of the call that it is about to make, from its load address.
+unsigned long name_offset() {
+  const outcome o = run({"nm", PROBE}, natively());
+  std::istringstream in(o.out);
+  for (std::string line; std::getline(in, line);)
+    if (line.ends_with(" probe_name")) return std::stoul(line, nullptr, 16);
+  ADD_FAILURE() << "no probe_name in " << PROBE;
+  return 0;
+}
+std::map<std::string, cost> traced(const environment& e) {
+  static const unsigned long offset = name_offset();
+  auto costs = trace(PROBE, e, offset);
+  EXPECT_GE(costs.size(), 16u);
+  return costs;
+}
+std::string table(const std::map<std::string, cost>& costs) {
+  std::string out;
+  for (const auto& [name, c] : costs) out += name + " " + std::to_string(c.ours) + ", ";
+  return out;
+}
+
+TEST(Idle, AHookIsSixInstructionsAndNoSystemCall) {
+  temporary_folder folder;
+  session s(folder.path());
+  const auto native = traced(natively()), idle = traced(under_shim(folder.path()));
+  for (const auto& [name, c] : idle) {
+    EXPECT_LE(c.ours, idle_max) << name;
+    EXPECT_GT(c.ours, 0u) << name << " is not hooked";
+    EXPECT_EQ(c.system_calls, native.at(name).system_calls) << name;
+    EXPECT_EQ(native.at(name).ours, 0u);
+  }
+  RecordProperty("instructions", table(idle));
+  std::printf("idle: %s\n", table(idle).c_str());
+}
+
+TEST(Idle, WithoutASessionItIsTheSame) {
+  temporary_folder folder;
+  const auto idle = traced(under_shim(folder.path() + "/not/there"));
+  for (const auto& [name, c] : idle) EXPECT_LE(c.ours, idle_max) << name;
+}
+
+TEST(Armed, AnUnmatchedDescriptorCostsThirtyInstructionsAndNoSystemCall) {
+  temporary_folder folder;
+  session s(folder.path());
+  s.set("latency 203.0.113.1:9 1s --on connect,accept,stream_in,stream_out,datagram_in,datagram_out");
+  s.set("io_error file:/nowhere/** EIO");
+  ASSERT_NE(s.page().armed_classes.load(), 0u);
+  const auto native = traced(natively()), armed = traced(under_shim(folder.path()));
+  for (const auto& name : on_descriptors) {
+    EXPECT_LE(armed.at(name).ours, unmatched_max) << name;
+    EXPECT_GT(armed.at(name).ours, idle_max) << name << " is not armed";
+    EXPECT_EQ(armed.at(name).system_calls, native.at(name).system_calls) << name;
+  }
+  for (const auto& name : {"malloc", "free"}) EXPECT_LE(armed.at(name).ours, idle_max) << "rules on connections do not slow " << name;
+  std::printf("armed, unmatched: %s\n", table(armed).c_str());
+}
+#endif
+
+TEST(Idle, ChangesNoErrnoNoRandomSequenceAndNoResult) {
+  temporary_folder folder;
+  session s(folder.path());
+  const outcome native = run({SAME}, natively());
+  const outcome idle = run({SAME}, under_shim(folder.path()));
+  EXPECT_EQ(native.status, 0);
+  EXPECT_EQ(idle.status, 0);
+  EXPECT_EQ(idle.out, native.out);
+  EXPECT_EQ(idle.err, native.err);
+  EXPECT_TRUE(s.attached(0) || s.report().attached[0].attached_ns != 0) << "it was under the shim";
+}
+
+TEST(Armed, ForOthersChangesNoErrnoNoRandomSequenceAndNoResult) {
+  temporary_folder folder;
+  session s(folder.path());
+  std::vector<std::uint32_t> ids;
+  s.set_all({"latency 203.0.113.1:9 1s --jitter 500ms", "observe malloc --size 1TiB..", "error file:/nowhere/** EIO", "latency dns:nowhere 1s",
+             "unset env:NOWHERE"}, ids);
+  const outcome native = run({SAME}, natively()), armed = run({SAME}, under_shim(folder.path()));
+  EXPECT_EQ(armed.out, native.out);
+  for (const auto id : ids) EXPECT_EQ(s.count(id).fired, 0u);
+}
+
+TEST(Armed, AFiringRuleChangesNoRandomSequence) {
+  temporary_folder folder;
+  session s(folder.path());
+  const auto slow = s.set("latency fd:4 1us --jitter 1us"), seen = s.set("observe malloc");  // 4: the reader's end
+  const outcome native = run({SAME}, natively()), armed = run({SAME}, under_shim(folder.path()));
+  EXPECT_EQ(armed.out, native.out);
+  EXPECT_GT(s.count(slow).fired, 0u);
+  EXPECT_GT(s.count(seen).fired, 0u);
+}
+
+}  // namespace
+}  // namespace chaos::idle
