@@ -61,6 +61,8 @@ std::string rule_flags(const json& rule) {
   std::vector<std::string> flags;
   if (flag_of(rule, "paused")) flags.push_back(paint(ink::yellow, "paused"));
   if (flag_of(rule, "dry_run")) flags.push_back(paint(ink::cyan, "dry run"));
+  if (const auto n = number(rule, "broken_live")) flags.push_back(human_count(n) + " broken at once");
+  if (const auto n = number(rule, "unreached_live")) flags.push_back(paint(ink::yellow, human_count(n) + " at the next call"));
   if (number(rule, "matched") == 0) flags.push_back(paint(ink::red, "never matched"));
   return joined(flags, ", ");
 }
@@ -88,7 +90,8 @@ std::string event_line(const json& e) {
     for (const auto& [name, text] : said)
       if (kind == name) return line + paint(ink::yellow, std::string("-- ") + text + " --");
   }
-  line += paint(ink::bold, function) + '(' + subject(function, text_of(e, "target")) + ") = ";
+  if (function == "live") line += paint(ink::bold, "connection to " + text_of(e, "target")) + " = ";
+  else line += paint(ink::bold, function) + '(' + subject(function, text_of(e, "target")) + ") = ";
   std::vector<std::string> did;
   if (!error.empty() && error != "0") did.push_back(paint(ink::red, failure(function, error)));
   if (delay) did.push_back(paint(ink::yellow, "delayed " + human_ns(delay)));

@@ -147,6 +147,7 @@ void daemon::finish_installs(bool by_time) {
         spdlog::info("rule {} '{}': {}", id, r.compiled.name, rules::normalised_text(r.spec));
       }
       after_change();
+      break_live(*ids);
     }
     job.then(ids, std::move(warnings));
   }
@@ -271,6 +272,7 @@ void daemon::change(client_id who, const protocol::request& request) {
   if (!outcome) return answer(who, outcome.error());
   spdlog::info("{} {} rules (pid {})", protocol::command_table[static_cast<unsigned>(request.what)].name, ids->size(), server_.peer_pid(who));
   after_change();
+  if (request.what == command::resume) break_live(*ids);
   answer(who, json{{"ids", *ids}});
 }
 

@@ -7,6 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <set>
+
+#include "control/proc/match.hpp"
 
 namespace chaos::daemon {
 
@@ -40,6 +44,7 @@ daemon::daemon(protocol::session_location where, const settings& how, page_write
                 [this](const std::string& line) { server_.broadcast(line); }),
       drain_(report_, std::min(timeline::next_ticket(where_.file(abi::timeline_name)), report_.ring_head())),
       resolver_(loop_, [this](const std::string& name, std::vector<rules::ip_address> a) { on_addresses(name, std::move(a)); }),
+      live_breaker_(loop_, where_.file(abi::rule_page_name), [this](live_outcome o) { on_broken(std::move(o)); }),
       lease_timer_(loop_, [this] { renew(); }),
       drain_timer_(loop_, [this] { drain_events(); }),
       end_timer_(loop_, [this] { expire(); }),
@@ -77,6 +82,9 @@ daemon::daemon(protocol::session_location where, const settings& how, page_write
   name_timer_.every(names_again_ns);
   refresh_names();
   after_change();
+  std::vector<std::uint32_t> again;
+  for (const auto& [id, r] : rules_.live()) again.push_back(id);
+  break_live(again);  // under --restore; what is paused breaks nothing
 }
 
 daemon::~daemon() {
@@ -136,7 +144,40 @@ void daemon::set_pace() {
 void daemon::after_change() {
   end_timer_.at(rules_.next_end_ns());
   watch_owners();
+  std::set<std::uint32_t> active;
+  for (const auto& [id, r] : rules_.live())
+    if (!r.paused()) active.insert(id);
+  live_breaker_.in_force(std::move(active));
   set_pace();
+}
+
+void daemon::break_live(const std::vector<std::uint32_t>& ids) {
+  for (const std::uint32_t id : ids)
+    if (const auto at = rules_.live().find(id); at != rules_.live().end() && proc::breaks_at_once(at->second.compiled.rule))
+      live_breaker_.order(at->second.compiled, processes_.living());
+}
+
+void daemon::on_broken(live_outcome outcome) {
+  const std::uint64_t now = monotonic_ns();
+  const auto at = rules_.live().find(outcome.rule);
+  for (const live_break& b : outcome.broken) {
+    abi::event e{};
+    e.time_ns = b.time_ns;
+    e.pid = e.tid = b.pid;
+    e.rule = outcome.rule;
+    e.function = timeline::no_function;
+    e.kind = abi::event_kind::injection;
+    e.error = ECONNRESET;
+    if (at != rules_.live().end()) e.effect = static_cast<std::uint8_t>(at->second.spec.kind);
+    b.remote.copy(e.text, sizeof e.text - 1);
+    rules_.count_event(outcome.rule);
+    timeline_.take(drain_.next() ? drain_.next() - 1 : 0, e, now);
+  }
+  own_events_ += outcome.broken.size();
+  rules_.count_live(outcome.rule, outcome.broken.size(), outcome.unreached, now);
+  timeline_.tick(now);
+  if (outcome.unreached)
+    spdlog::info("rule {}: {} connections broken at once, {} could not be reached ({})", outcome.rule, outcome.broken.size(), outcome.unreached, outcome.why);
 }
 
 void daemon::expire() {
@@ -149,7 +190,7 @@ void daemon::refresh_names() {
 }
 
 void daemon::on_addresses(const std::string& name, std::vector<rules::ip_address> addresses) {
-  if (!addresses.empty()) rules_.set_address(name, std::move(addresses));  // unknown for the moment: it keeps what it stood for
+  if (!addresses.empty()) break_live(rules_.set_address(name, std::move(addresses)));  // unknown for the moment: it keeps what it stood for
   for (install_job& job : installs_) job.names.erase(std::remove(job.names.begin(), job.names.end(), name), job.names.end());
   finish_installs(false);
 }

@@ -10,6 +10,7 @@
 
 #include "control/protocol/session_folder.hpp"
 #include "drain.hpp"
+#include "live_breaker.hpp"
 #include "loop.hpp"
 #include "page_writer.hpp"
 #include "processes.hpp"
@@ -39,6 +40,8 @@ class daemon {
   void drain_events();
   void set_pace();           // how often to drain: often while something may happen
   void after_change();       // timers and watches follow the rules
+  void break_live(const std::vector<std::uint32_t>& ids);  // connections that rules which just came into force end at once
+  void on_broken(live_outcome outcome);
   void expire();
   void on_addresses(const std::string& name, std::vector<rules::ip_address> addresses);
   void refresh_names();
@@ -116,12 +119,14 @@ class daemon {
   timeline timeline_;
   drain drain_;
   resolver resolver_;
+  live_breaker live_breaker_;
   timer lease_timer_, drain_timer_, end_timer_, name_timer_, install_timer_, breaker_timer_;
   int signal_fd_;
   std::uint64_t started_ns_;
   std::uint64_t pace_ns_ = 0;
   bool crowded_ = false;  // the latest drain found many events
   std::uint64_t renewals_ = 0;
+  std::uint64_t own_events_ = 0;  // on the timeline without having been in the ring
   std::list<install_job> installs_;
   std::vector<client_id> breaker_askers_;         // who wait for `breaker list`
   std::vector<expected_process> expected_;

@@ -41,7 +41,7 @@ json daemon::ps() const {
 json daemon::stats() const {
   json out = list();
   out["processes"] = ps()["processes"];
-  out["events"] = drain_.taken();
+  out["events"] = drain_.taken() + own_events_;
   out["events_lost"] = drain_.lost();
   out["timeline_unwritten"] = timeline_.unwritten();
   const session_values s = report_.session();
@@ -50,6 +50,7 @@ json daemon::stats() const {
 #include "chaos/abi/counters.def"
 #undef RULE_COUNTER
 #undef SESSION_COUNTER
+  out["events_published"] = s.events_published + own_events_;
   return out;
 }
 
@@ -61,7 +62,7 @@ json daemon::status() const {
            {"uptime_ms", (monotonic_ns() - started_ns_) / 1'000'000}, {"rules", rules_.live().size()}, {"paused", paused},
            {"processes", processes_.living().size()}, {"clients", server_.clients()}, {"seed", rules_.seed()},
            {"generation", page_.page().generation.load()}, {"armed_classes", page_.page().armed_classes.load()},
-           {"events", drain_.taken()}, {"events_lost", drain_.lost()}, {"timeline_unwritten", timeline_.unwritten()},
+           {"events", drain_.taken() + own_events_}, {"events_lost", drain_.lost()}, {"timeline_unwritten", timeline_.unwritten()},
            {"memory_kib", resident_kib()}, {"notes", notes_}};
   const abi::sink_ports& p = sinks_.ports();
   out["sinks"] = {{"refuse_v4", p.refuse_v4}, {"refuse_v6", p.refuse_v6}, {"blackhole_v4", p.blackhole_v4}, {"blackhole_v6", p.blackhole_v6}};

@@ -163,6 +163,7 @@ void rule_store::forget(live_rule r, const std::string& reason, const counter_va
   ended_.push_back({std::move(r), reason, monotonic_ns(), last});
   while (ended_.size() > remember_max) {
     events_.erase(ended_.front().rule.id());
+    broken_live_.erase(ended_.front().rule.id());
     ended_.pop_front();
   }
 }
@@ -214,6 +215,7 @@ void rule_store::end_expired(std::uint64_t now_ns) {
           "expired");
   while (!ended_.empty() && ended_.front().ended_ns + remember_ns < now_ns) {  // it may lie after now_ns
     events_.erase(ended_.front().rule.id());
+    broken_live_.erase(ended_.front().rule.id());
     ended_.pop_front();
   }
 }
@@ -225,12 +227,12 @@ result<done> rule_store::set_paused(const std::vector<std::uint32_t>& ids, bool 
   return commit(std::move(next), true);
 }
 
-void rule_store::set_address(const std::string& hostname, std::vector<rules::ip_address> addresses) {
+std::vector<std::uint32_t> rule_store::set_address(const std::string& hostname, std::vector<rules::ip_address> addresses) {
   const auto before = names_.find(hostname);
-  if (before != names_.end() && before->second == addresses) return;
+  if (before != names_.end() && before->second == addresses) return {};
   names_[hostname] = std::move(addresses);
   live_map next = live_;
-  bool changed = false;
+  std::vector<std::uint32_t> changed;
   for (auto& [id, r] : next) {
     const auto& wanted = r.compiled.hostnames;
     if (std::find(wanted.begin(), wanted.end(), hostname) == wanted.end()) continue;
@@ -242,9 +244,10 @@ void rule_store::set_address(const std::string& hostname, std::vector<rules::ip_
     again->rule.ends_at_ns = r.compiled.rule.ends_at_ns;
     again->rule.paused = r.compiled.rule.paused;
     r.compiled = std::move(*again);
-    changed = true;
+    changed.push_back(id);
   }
-  if (changed && !commit(std::move(next), false)) return;
+  if (!changed.empty() && !commit(std::move(next), false)) return {};
+  return changed;
 }
 
 std::vector<std::string> rule_store::hostnames() const {
@@ -283,11 +286,27 @@ void rule_store::close_run(std::uint64_t run) {
 
 counter_values rule_store::counters(const live_rule& r) const { return report_.counters(r.compiled.rule.slot); }
 
-nlohmann::json rule_store::describe_common(const live_rule& r, const counter_values& c) const {
+void rule_store::count_live(std::uint32_t id, std::uint64_t broken, std::uint64_t unreached, std::uint64_t now_ns) {
+  if (names_of(id).name.empty()) return;
+  live_count& c = broken_live_[id];
+  c.broken += broken;
+  c.unreached = unreached;  // of the latest look
+  if (broken) c.latest_ns = now_ns;
+}
+
+nlohmann::json rule_store::describe_common(const live_rule& r, const counter_values& counted) const {
+  counter_values c = counted;
+  live_count now;
+  if (const auto at = broken_live_.find(r.id()); at != broken_live_.end()) now = at->second;
+  c.matched += now.broken;  // each is a connection that was met, and an injection, though no call of the target made it
+  c.fired += now.broken;
+  c.last_fired_ns = std::max(c.last_fired_ns, now.latest_ns);
+  if (c.first_matched_ns == 0) c.first_matched_ns = now.latest_ns;
   const abi::rule& rule = r.compiled.rule;
   nlohmann::json out{{"id", rule.id}, {"name", r.compiled.name}, {"kind", abi::effect_table[static_cast<unsigned>(r.spec.kind)].name},
                      {"target", r.compiled.target}, {"dry_run", rule.dry_run != 0}, {"never_matched", c.matched == 0},
-                     {"rule", rules::json_of(r.spec)}, {"text", rules::normalised_text(r.spec)}, {"events", events_of(rule.id)}};
+                     {"rule", rules::json_of(r.spec)}, {"text", rules::normalised_text(r.spec)}, {"events", events_of(rule.id)},
+                     {"broken_live", now.broken}, {"unreached_live", now.unreached}};
   if (rule.run) out["run"] = rule.run;
   if (r.compiled.owner) out["owner"] = r.compiled.owner;
 #define RULE_COUNTER(name, unit, meaning) out[#name] = c.name;

@@ -58,8 +58,8 @@ class rule_store {
   void end_now(const std::function<bool(const live_rule&)>& which, const std::string& reason);
   void end_expired(std::uint64_t now_ns);
 
-  // Compiles again with what names stand for now, and publishes when that changes anything.
-  void set_address(const std::string& hostname, std::vector<rules::ip_address> addresses);
+  // Compiles again with what names stand for now, and publishes when that changes anything. Returns the rules that it changed.
+  std::vector<std::uint32_t> set_address(const std::string& hostname, std::vector<rules::ip_address> addresses);
   std::vector<std::string> hostnames() const;
   bool knows(const std::string& hostname) const;  // addresses of it
 
@@ -73,6 +73,9 @@ class rule_store {
   nlohmann::json describe(const ended_rule& r) const;
 
   void count_event(std::uint32_t id);  // one event of this rule was taken out of the ring
+
+  // Connections that were broken when the rule came into force, and those that could not be reached.
+  void count_live(std::uint32_t id, std::uint64_t broken, std::uint64_t unreached, std::uint64_t now_ns);
 
   std::uint64_t open_run(std::int32_t pid, std::uint64_t start_ticks);
   void close_run(std::uint64_t run);
@@ -107,6 +110,10 @@ class rule_store {
   std::vector<saved_run> runs_;
   rules::address_book names_;
   std::map<std::uint32_t, std::uint64_t> events_;  // taken out of the ring, by rule, live or ended
+  struct live_count {
+    std::uint64_t broken = 0, unreached = 0, latest_ns = 0;
+  };
+  std::map<std::uint32_t, live_count> broken_live_;                // by rule, live or ended
   std::uint32_t next_id_ = 1;
   std::uint64_t next_run_ = 1;
   std::uint64_t seed_ = 0;

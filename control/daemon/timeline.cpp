@@ -80,7 +80,7 @@ std::string timeline::format(std::uint64_t seq, const abi::event& e, std::uint64
   number(out, "pid", e.pid);
   number(out, "tid", e.tid);
   const bool known = e.function < abi::function_count;
-  text(out, "function", known ? abi::function_table[e.function].name : "");
+  text(out, "function", known ? abi::function_table[e.function].name : e.function == no_function ? "live" : "");
   number(out, "rule", e.rule);
   if (e.rule) text(out, "rule_name", names_(e.rule).name);
   text(out, "kind", kind < std::size(event_kinds) ? event_kinds[kind] : "unknown");
@@ -208,6 +208,8 @@ std::uint64_t timeline::next_ticket(const std::string& path) {
     std::uint64_t highest = 0;
     bool any = false;
     for (std::size_t at = 0; (at = tail.find("\"seq\":", at)) != std::string::npos; ++at) {
+      const std::string_view rest = std::string_view(tail).substr(at, tail.find('\n', at) - at);
+      if (rest.find("\"function\":\"live\"") != std::string_view::npos) continue;  // not out of the ring
       highest = std::max<std::uint64_t>(highest, std::strtoull(tail.c_str() + at + 6, nullptr, 10));
       any = true;
     }

@@ -21,6 +21,7 @@ class timeline {
   static constexpr std::size_t file_bytes_max = 16 * 1024 * 1024;
   static constexpr unsigned files_kept = 4;  // timeline.jsonl and .1 to .3
   static constexpr std::size_t recent_max = 1024;
+  static constexpr std::uint16_t no_function = 0xffff;  // what chaosd did itself: shown as "live", under the ticket of the latest event
   using listener = std::function<void(const std::string& line)>;
 
   timeline(std::string path, std::function<rule_names(std::uint32_t)> names, listener on_line);

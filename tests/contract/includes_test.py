@@ -20,9 +20,10 @@ MAY = {
     "preload/hooks": ["include/chaos/abi", "preload/core", "preload/effects", "preload/runtime"],
     "control/rules": ["include/chaos/abi"],
     "control/protocol": ["include/chaos/abi", "control/rules"],
-    "control/daemon": ["include/chaos/abi", "control/rules", "control/protocol"],
-    "control/cli": ["include/chaos/abi", "control/rules", "control/protocol"],
-    "control": ["include/chaos/abi", "include/chaos", "control/rules", "control/protocol", "control/daemon"],
+    "control/proc": ["include/chaos/abi", "control/rules"],
+    "control/daemon": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc"],
+    "control/cli": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc"],
+    "control": ["include/chaos/abi", "include/chaos", "control/rules", "control/protocol", "control/proc", "control/daemon"],
     "examples": ["include/chaos", "include/chaos/abi"],
 }
 NAMES = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
