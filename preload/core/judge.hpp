@@ -25,7 +25,7 @@ struct facts_of_call {
   effect_set kinds = ~effect_set{0};
   std::uint64_t size = 0;          // what --size looks at
   std::uint64_t bytes = 0;         // what --after and --space count where there is no connection
-  std::uint64_t now_ns = 0;
+  std::uint64_t now_ns = 0;        // 0: the clock is read only when a rule is about to take effect
   std::uint64_t grows = 0;         // bytes by which a file would become longer
   std::uint64_t outstanding = 0;   // allocated and not freed, for --budget
 };
@@ -44,6 +44,7 @@ struct judgement {
   unsigned matched = 0;            // rules that were asked, the first 16 of them by counter slot
   fired_rule fired[fired_max];
   std::uint16_t matched_slots[fired_max];
+  rule_state* asked[fired_max];    // their states
 };
 
 constexpr abi::scope scope_of(const abi::rule& r, bool on_connection) {
@@ -77,6 +78,7 @@ void judge(const abi::rule_bank& bank, const std::uint64_t (&mask)[4], const fac
       ++out.matched;
       const abi::scope scope = scope_of(r, host.on_connection());
       rule_state& state = host.state(r, scope);
+      if (out.matched <= fired_max) out.asked[out.matched - 1] = &state;
       const random_key key = host.key(r, scope);
       const trigger_result t = pull(r, state, key, host.passed(scope, state, facts.bytes));
       if (!t.fires) continue;

@@ -37,7 +37,7 @@ void decide_connect(abi::function_id self, descriptor* d, int fd, const sockaddr
   }
   std::uint64_t mask[4];
   match_endpoint(v, e, mask);
-  decide({.function = self, .acts_as = abi::classes::connect, .now_ns = sys::now_ns()}, mask, d, fd, v, caller, made);
+  decide({.function = self, .acts_as = abi::classes::connect, .now_ns = sys::now_ns()}, mask, d, v, caller, made);
 }
 
 int finish(descriptor* d, int fd, const decision& made, const char* text, const void* caller, long result, bool late = false) {
@@ -163,7 +163,7 @@ bool before_accept(abi::function_id self, int listener, const void* caller, int&
       if (sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) == 0) { work.end(); return true; }
     }
     decision made;
-    decide({.function = self, .acts_as = abi::classes::accept, .now_ns = sys::now_ns()}, d->mask, d, listener, *v, caller, made);
+    decide({.function = self, .acts_as = abi::classes::accept, .now_ns = sys::now_ns()}, d->mask, d, *v, caller, made);
     report_fired(made, *d, listener, 0, caller);
     const effects::verdict& what = made.verdict;
     if (what.end == effects::ending::crash) end_process(made);

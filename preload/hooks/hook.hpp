@@ -64,7 +64,8 @@ struct frame {
   std::uint64_t moves;          // bytes that the call could move, as the program asked
   std::uint64_t wanted, gathered;  // MSG_WAITALL: bytes in all, and of earlier rounds
   std::uint64_t pending;        // bytes that a stream still holds
-  bool nonblocking, peeks, capped;
+  std::int8_t nonblocking_;     // -1: not asked yet
+  bool peeks, capped;
   bool twice;                   // the datagram goes out twice
   bool once_more;               // leave(): call again (a lost datagram, MSG_WAITALL in pieces)
   void* copy;                   // pages that a corrupted send goes out of

@@ -17,6 +17,26 @@ namespace cls = abi::classes;
 constexpr abi::class_set in_data = cls::stream_in | cls::datagram_in;
 constexpr abi::class_set out_data = cls::stream_out | cls::datagram_out;
 
+bool nonblocking(frame& f) {
+  if (f.nonblocking_ < 0) f.nonblocking_ = (f.c.flags && (*f.c.flags & MSG_DONTWAIT)) || sys::is_nonblocking(f.c.fd);
+  return f.nonblocking_;
+}
+
+bool nothing_to_read(frame& f) {
+  if (!nonblocking(f)) return false;
+  pollfd p{f.c.fd, POLLIN, 0};
+  const timespec none{0, 0};
+  return sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) == 0;
+}
+
+bool sending_is_held(descriptor& d) {
+  const delay_line* line = d.line.load(std::memory_order_relaxed);
+  const bool possible = (line && line->blackhole_rule) || d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed);
+  if (!possible || closes_by_itself(d)) return false;
+  const std::uint64_t now = sys::now_ns();
+  return output_held_until(d, now) || send_held_until(d, now);
+}
+
 std::uint64_t total_of(const iovec* iov, std::size_t n) {
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < n && i < 1024; ++i) bytes += iov[i].iov_len;
@@ -110,7 +130,7 @@ int wait_for_input(descriptor& d, int fd, const due& q, std::uint64_t until) {
 // Input passes here when a rule delays arrivals: what is not due does not exist yet.
 road pass_gate(frame& f, int fd, bool datagrams) {
   descriptor& d = *f.d;
-  const std::uint64_t deadline = f.nonblocking ? 0 : deadline_of(fd, SO_RCVTIMEO, sys::now_ns());
+  const std::uint64_t deadline = nonblocking(f) ? 0 : deadline_of(fd, SO_RCVTIMEO, sys::now_ns());
   const bool all = !datagrams && f.c.flags && (*f.c.flags & MSG_WAITALL) && !f.c.size;
   for (;;) {
     const rule_view* v = current_view();
@@ -121,7 +141,7 @@ road pass_gate(frame& f, int fd, bool datagrams) {
       if (!datagrams) limit_to(f, q.bytes);
       return road::go;
     }
-    if (f.nonblocking) {
+    if (nonblocking(f)) {
       if (!q.next_ns) return road::go;  // nothing is there: the kernel says so itself
       refire(fd);
       f.error = EAGAIN;
@@ -228,7 +248,7 @@ bool serve_delay(frame& f) {
     take_back(f, core::of(abi::effect::slow_close));
     return true;
   }
-  if (f.nonblocking && f.d && (f.d->role & cls::data)) {
+  if (nonblocking(f) && f.d && (f.d->role & cls::data)) {
     f.d->charge_ns.fetch_add(delay, std::memory_order_relaxed);
     return true;
   }
@@ -272,7 +292,7 @@ bool serve_ending(frame& f, road& way) {
         way = road::done;
         return true;
       }
-      if (f.nonblocking) { f.error = EAGAIN; return true; }
+      if (nonblocking(f)) { f.error = EAGAIN; return true; }
       if (v.until_ns) {  // then it closes
         const waited closing = hold_until(v.until_ns, v.ender->rule->id);
         f.error = closing == waited::interrupted ? EINTR : 0;
@@ -332,9 +352,9 @@ void decide_here(frame& f, std::uint64_t bytes, core::effect_set kinds) {
   } else if (f.d) {
     memcpy(mask, f.d->mask, sizeof mask);
   }
-  core::facts_of_call facts{.function = f.function, .acts_as = f.acts_as, .kinds = kinds, .size = f.moves, .bytes = bytes, .now_ns = sys::now_ns()};
+  core::facts_of_call facts{.function = f.function, .acts_as = f.acts_as, .kinds = kinds, .size = f.moves, .bytes = bytes};
   if ((f.acts_as & (cls::file_io | cls::sync)) && full_disk_among(*f.view, mask)) facts.grows = growth(f);
-  decide(facts, mask, f.d, f.c.fd, *f.view, f.caller, f.made);
+  decide(facts, mask, f.d, *f.view, f.caller, f.made);
 }
 
 // A path as rules see it: absolute, from the folder that it is relative to.
@@ -374,7 +394,7 @@ bool send_through_bucket(frame& f) {
   std::uint64_t unused = 0;
   f.d->send_empty_ns.compare_exchange_strong(unused, now, std::memory_order_relaxed);  // a bucket begins empty
   const bool datagram = f.acts_as & cls::datagram_out;
-  if (!f.nonblocking) {
+  if (!nonblocking(f)) {
     if (hold_until(through_bucket(bucket, f.moves, rate, now, true), r.id) != waited::interrupted) return true;
     f.error = EINTR;
     return false;
@@ -422,7 +442,7 @@ road enter_path(frame& f) {
   e.file_path = path;
   std::uint64_t mask[4];
   match_endpoint(*f.view, e, mask);
-  decide({.function = f.function, .acts_as = f.acts_as, .now_ns = sys::now_ns()}, mask, nullptr, -1, *f.view, f.caller, f.made);
+  decide({.function = f.function, .acts_as = f.acts_as, .now_ns = sys::now_ns()}, mask, nullptr, *f.view, f.caller, f.made);
   if (!f.made.judged.count) return road::go;
   if (!serve_pause(f.made, f.error) || !serve_delay(f)) { report_here(f, 0); return road::fail; }
   end_if_crashing(f);
@@ -443,7 +463,6 @@ road enter_descriptor(frame& f, abi::class_set row) {
   const bool input = f.acts_as & in_data, output = f.acts_as & out_data;
   if (input && (row & out_data)) f.acts_as &= f.c.fd2 >= 0 ? out_data : ~abi::class_set{0};  // splice: by the descriptor named
   f.peeks = f.c.flags && (*f.c.flags & MSG_PEEK);
-  f.nonblocking = (input || output) && ((f.c.flags && (*f.c.flags & MSG_DONTWAIT)) || sys::is_nonblocking(fd));
   f.moves = asked_bytes(f.c);
   if (!f.gathered) f.wanted = f.moves;
   if (input && f.d->broken.load(std::memory_order_relaxed)) { f.result = 0; return road::done; }
@@ -452,16 +471,18 @@ road enter_descriptor(frame& f, abi::class_set row) {
     const road way = pass_gate(f, fd, f.acts_as & cls::datagram_in);
     if (way != road::go) return way;
   }
-  if (output && f.nonblocking && !closes_by_itself(*f.d) && (output_held_until(*f.d, sys::now_ns()) || send_held_until(*f.d, sys::now_ns()))) { f.error = EAGAIN; return road::fail; }
-  if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);
-  if (input && f.nonblocking) {  // a decision is made when there is something to read, so that polling changes nothing
-    pollfd p{fd, POLLIN, 0};
-    const timespec none{0, 0};
-    if (sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) == 0) return road::pass;
+  if (output && sending_is_held(*f.d) && nonblocking(f)) {
+    f.error = EAGAIN;
+    return road::fail;
   }
+  if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);
   decide_here(f, f.moves, !input ? ~core::effect_set{0} : f.acts_as & cls::datagram_in ? ~core::datagram_arrival_effects : ~core::arrival_effects);
   const effects::verdict& what = f.made.verdict;
   if (!f.made.judged.count && what.cap == UINT64_MAX) return road::go;
+  if (input && nothing_to_read(f)) {  // a decision is about something that is there: polling must not use it up
+    undecide(f.made);
+    return road::pass;
+  }
   if (!serve_pause(f.made, f.error)) { report_here(f, 0); return road::fail; }
   end_if_crashing(f);
   if (what.bandwidth && output && !send_through_bucket(f)) {
@@ -500,7 +521,7 @@ road enter_inside(frame& f) {
     core::endpoint nothing;
     std::uint64_t mask[4];
     match_endpoint(*f.view, nothing, mask);
-    decide({.function = f.function, .acts_as = f.acts_as, .now_ns = sys::now_ns()}, mask, nullptr, -1, *f.view, f.caller, f.made);
+    decide({.function = f.function, .acts_as = f.acts_as, .now_ns = sys::now_ns()}, mask, nullptr, *f.view, f.caller, f.made);
     end_if_crashing(f);
     if (f.made.judged.count && !serve_pause(f.made, f.error)) way = road::fail;
     else if (f.made.judged.count && serve_ending(f, way)) report_here(f, 0);
@@ -513,7 +534,8 @@ road enter_inside(frame& f) {
 }  // namespace
 
 road enter(frame& f) {
-  f.once_more = f.capped = f.peeks = f.nonblocking = f.twice = false;
+  f.once_more = f.capped = f.peeks = f.twice = false;
+  f.nonblocking_ = -1;
   f.error = 0;
   f.d = nullptr;
   f.copy = nullptr;
@@ -540,6 +562,7 @@ long leave(frame& f, long result, int& error) {
   }
   const bool input = f.acts_as & in_data, output = f.acts_as & out_data;
   const std::uint64_t moved = result > 0 && f.moves ? static_cast<std::uint64_t>(result) : 0;
+  if (input && result < 0 && error == EAGAIN) undecide(f.made);
   if (f.d && input && moved) {
     if (f.made.verdict.corrupting) corrupt_in(f, least(moved, f.moves));
     if (!f.peeks) consumed(*f.d, moved);
@@ -556,9 +579,9 @@ long leave(frame& f, long result, int& error) {
   report_here(f, moved);
   if (f.made.verdict.end == effects::ending::error && (f.made.verdict.late || f.made.verdict.torn) && result >= 0) f.error = f.made.verdict.error;
   // A short read of ours must not look like an empty queue to who trusts edges.
-  if (input && f.capped && f.nonblocking && moved) refire(f.c.fd);
+  if (input && f.capped && nonblocking(f) && moved) refire(f.c.fd);
   const bool pieces = f.capped || f.gathered;
-  if (input && !f.nonblocking && pieces && moved && f.c.flags && (*f.c.flags & MSG_WAITALL) && f.c.in && f.c.size && !f.peeks) {
+  if (input && !nonblocking(f) && pieces && moved && f.c.flags && (*f.c.flags & MSG_WAITALL) && f.c.in && f.c.size && !f.peeks) {
     // The program asked for all of it: go on where this piece ended.
     *f.c.in = static_cast<char*>(*f.c.in) + moved;
     f.gathered += moved;

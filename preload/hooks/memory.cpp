@@ -41,7 +41,7 @@ bool allocation_fails(abi::function_id self, std::size_t n, const void* caller, 
     match_endpoint(*v, e, mask);
     const long total = outstanding.load(std::memory_order_relaxed);
     decision made;
-    decide({.function = self, .acts_as = abi::classes::alloc, .size = n, .bytes = n, .now_ns = sys::now_ns(), .outstanding = total > 0 ? static_cast<std::uint64_t>(total) : 0}, mask, nullptr, -1, *v, caller, made);
+    decide({.function = self, .acts_as = abi::classes::alloc, .size = n, .bytes = n, .now_ns = sys::now_ns(), .outstanding = total > 0 ? static_cast<std::uint64_t>(total) : 0}, mask, nullptr, *v, caller, made);
     report_fired(made, "malloc", 0, n, caller);
     fails = made.verdict.end == effects::ending::error;
     error = made.verdict.error;

@@ -17,7 +17,7 @@ bool lookup_fails(abi::function_id self, const char* host, const void* caller, i
   e.name = host;
   match_endpoint(*v, e, mask);
   decision made;
-  decide({.function = self, .acts_as = abi::classes::dns, .now_ns = sys::now_ns()}, mask, nullptr, -1, *v, caller, made);
+  decide({.function = self, .acts_as = abi::classes::dns, .now_ns = sys::now_ns()}, mask, nullptr, *v, caller, made);
   report_fired(made, host, 0, 0, caller);
   if (made.verdict.end == effects::ending::crash) end_process(made);
   serve_pause(made, error);

@@ -14,7 +14,6 @@ struct runtime_host {
   descriptor* d;
   const rule_view& v;
   const void* caller;
-  std::uint64_t now;
 
   bool on_connection() const { return d && (d->role & (abi::classes::data | abi::classes::connect)); }
 
@@ -25,7 +24,7 @@ struct runtime_host {
   }
   bool caller_is(const abi::rule& r) const { return module_matches(caller, core::pool_text(*v.bank, r.caller_glob)); }
 
-  void matched(const abi::rule& r) const { count_match(r, now); }
+  void matched(const abi::rule& r) const { count_match(r); }
 
   core::rule_state& state(const abi::rule& r, abi::scope s) {
     switch (s) {
@@ -61,37 +60,65 @@ struct runtime_host {
 
 }  // namespace
 
-void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], descriptor* d, int fd, const rule_view& v,
-            const void* caller, decision& out) {
-  (void)fd;
+namespace {
+
+// Nothing was renewed: the daemon is gone. Told once for each generation, when a rule would have taken effect.
+void tell_lapse(std::uint32_t generation) {
+  static constinit std::atomic<std::uint32_t> told{0};
+  if (told.exchange(generation, std::memory_order_relaxed) == generation || !report) return;
+  report->session.lease_lapses.fetch_add(1, std::memory_order_relaxed);
+  publish_plain(abi::event_kind::lapse, "lease", 5);
+}
+
+// What the clock says of the rules that are about to take effect: the lease, and the end of each.
+void check_clock(decision& out, const rule_view& v) {
+  if (!out.facts.now_ns) out.facts.now_ns = sys::now_ns();
+  const std::uint64_t now = out.facts.now_ns;
+  const bool holds = lease_holds(now);
+  if (!holds) tell_lapse(v.generation.load(std::memory_order_relaxed));
+  unsigned kept = 0;
+  for (unsigned i = 0; i < out.judged.count; ++i) {
+    const core::fired_rule f = out.judged.fired[i];
+    if (holds && (!f.rule->ends_at_ns || now < f.rule->ends_at_ns)) out.judged.fired[kept++] = f;
+    else f.state->fired.fetch_sub(1, std::memory_order_relaxed);
+  }
+  out.judged.count = kept;
+}
+
+}  // namespace
+
+void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], descriptor* d, const rule_view& v, const void* caller,
+            decision& out) {
   out.facts = facts;
   out.judged.count = out.judged.matched = 0;
   out.verdict = {};
-  if (!lease_holds(facts.now_ns)) {
-    // Nothing was renewed: the daemon is gone. Counted once for each generation, when a rule would have been asked.
-    static constinit std::atomic<std::uint32_t> told{0};
-    const std::uint32_t generation = v.generation.load(std::memory_order_relaxed);
-    if (told.exchange(generation, std::memory_order_relaxed) != generation && report) {
-      report->session.lease_lapses.fetch_add(1, std::memory_order_relaxed);
-      publish_plain(abi::event_kind::lapse, "lease", 5);
-    }
-    return;
-  }
   std::uint64_t in_force[4];
   bool any = false;
   for (unsigned w = 0; w < 4; ++w) any |= (in_force[w] = mask[w] & v.mask[w]) != 0;
   if (!any) return;
-  runtime_host host{d, v, caller, facts.now_ns};
+  runtime_host host{d, v, caller};
   core::judge(*v.bank, in_force, facts, host, out.judged);
   if (!out.judged.count) return;
+  check_clock(out, v);
   effects::situation s{.function = facts.function, .acts_as = facts.acts_as, .stream = d && (d->role & abi::classes::streams) != 0,
-                       .size = facts.size, .now_ns = facts.now_ns, .grows = facts.grows, .outstanding = facts.outstanding};
+                       .size = facts.size, .now_ns = out.facts.now_ns, .grows = facts.grows, .outstanding = facts.outstanding};
   if (d) s.passed = d->in_bytes.load(std::memory_order_relaxed) + d->out_bytes.load(std::memory_order_relaxed);
   out.verdict = effects::compose(out.judged, s);
   if (!bank_unchanged(v)) {  // the bank is being rewritten: what was read may be torn
     out.judged.count = 0;
     out.verdict = {};
   }
+}
+
+void undecide(decision& made) {
+  for (unsigned i = 0; i < made.judged.matched && i < core::fired_max; ++i) {
+    made.judged.asked[i]->operations.fetch_sub(1, std::memory_order_relaxed);
+    if (report && made.judged.matched_slots[i] < abi::rule_max)
+      report->rules[made.judged.matched_slots[i]].matched.fetch_sub(1, std::memory_order_relaxed);
+  }
+  for (unsigned i = 0; i < made.judged.count; ++i) made.judged.fired[i].state->fired.fetch_sub(1, std::memory_order_relaxed);
+  made.judged.count = made.judged.matched = 0;
+  made.verdict = {};
 }
 
 void report_fired(const decision& made, const char* text, std::uint32_t connection, std::uint64_t bytes, const void* caller, std::uint8_t flags) {

@@ -14,8 +14,11 @@ struct decision {
 
 // `d` is nullptr for calls without a descriptor. Nothing is decided when the lease has lapsed or the rules changed
 // underneath; `out` is then empty.
-void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], descriptor* d, int fd, const rule_view& v,
-            const void* caller, decision& out);
+void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], descriptor* d, const rule_view& v, const void* caller,
+            decision& out);
+
+// There was nothing to decide after all (a read that found an empty queue): as if it had never been asked.
+void undecide(decision& made);
 
 // One event and count for each rule that took effect. `text` is made from the descriptor, or given.
 void report_fired(const decision& made, descriptor& d, int fd, std::uint64_t bytes, const void* caller, std::uint8_t flags = 0);

@@ -61,7 +61,7 @@ std::uint64_t judge_arrival(descriptor& d, int fd, delay_line& line, const rule_
                             const void* caller, std::uint64_t bytes, std::uint64_t now_ns) {
   const abi::class_set side = (d.role & abi::classes::datagrams) ? abi::classes::datagram_in : abi::classes::stream_in;
   decision made;
-  decide({.function = function, .acts_as = side, .kinds = core::arrival_effects, .size = bytes, .bytes = bytes, .now_ns = now_ns}, d.mask, &d, fd, v,
+  decide({.function = function, .acts_as = side, .kinds = core::arrival_effects, .size = bytes, .bytes = bytes, .now_ns = now_ns}, d.mask, &d, v,
          caller, made);
   const std::uint64_t delay = made.verdict.delay_ns;
   for (unsigned i = 0; i < made.judged.count; ++i) {
@@ -219,7 +219,7 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
       else for (unsigned i = 0; i < 4; ++i) mask[i] = d.mask[i];
       decision made;
       decide({.function = function, .acts_as = abi::classes::datagram_in, .kinds = core::datagram_arrival_effects,
-              .size = static_cast<std::uint64_t>(bytes), .bytes = static_cast<std::uint64_t>(bytes), .now_ns = now}, mask, &d, fd, v, caller, made);
+              .size = static_cast<std::uint64_t>(bytes), .bytes = static_cast<std::uint64_t>(bytes), .now_ns = now}, mask, &d, v, caller, made);
       line.head_judged = true;
       line.head_lost = made.verdict.drop;
       line.head_twice = made.verdict.twice;

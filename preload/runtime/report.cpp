@@ -28,9 +28,9 @@ int cached_tid() {
 
 }  // namespace
 
-void count_match(const abi::rule& r, std::uint64_t now_ns) {
+void count_match(const abi::rule& r) {
   abi::rule_counters* c = counters_of(r);
-  if (c && c->matched.fetch_add(1, std::memory_order_relaxed) == 0) c->first_matched_ns.store(now_ns, std::memory_order_relaxed);
+  if (c && c->matched.fetch_add(1, std::memory_order_relaxed) == 0) c->first_matched_ns.store(sys::now_ns(), std::memory_order_relaxed);
 }
 
 void count_bytes(const core::judgement& j, std::uint64_t bytes) {

@@ -7,7 +7,7 @@
 
 namespace chaos {
 
-void count_match(const abi::rule& r, std::uint64_t now_ns);
+void count_match(const abi::rule& r);
 void count_bytes(const core::judgement& j, std::uint64_t bytes);  // moved by a call that these rules matched
 
 struct happening {
