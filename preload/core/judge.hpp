@@ -31,12 +31,12 @@ struct facts_of_call {
 };
 
 struct fired_rule {
-  const abi::rule* rule = nullptr;
-  rule_state* state = nullptr;
+  const abi::rule* rule;
+  rule_state* state;
   random_key key;                  // of the scope
-  std::uint64_t operation = 0;
-  std::uint64_t delay_ns = 0;      // filled in by effects
-  std::int32_t error = 0;          // filled in by effects
+  std::uint64_t operation;
+  std::uint64_t delay_ns;          // filled in by effects
+  std::int32_t error;              // filled in by effects
 };
 
 struct judgement {
@@ -79,10 +79,11 @@ void judge(const abi::rule_bank& bank, const std::uint64_t (&mask)[4], const fac
       const abi::scope scope = scope_of(r, host.on_connection());
       rule_state& state = host.state(r, scope);
       if (out.matched <= fired_max) out.asked[out.matched - 1] = &state;
-      const random_key key = host.key(r, scope);
-      const trigger_result t = pull(r, state, key, host.passed(scope, state, facts.bytes));
+      const bool counts_bytes = r.after_bytes || r.space_bytes;
+      const auto key = [&] { return host.key(r, scope); };
+      const trigger_result t = pull(r, state, key, counts_bytes ? host.passed(scope, state, facts.bytes) : 0);
       if (!t.fires) continue;
-      out.fired[out.count++] = {&r, &state, key, t.operation, 0, 0};
+      out.fired[out.count++] = {&r, &state, key(), t.operation, 0, 0};
       if (out.count == fired_max) return;
     }
   }

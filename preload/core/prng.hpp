@@ -17,7 +17,7 @@ constexpr std::uint64_t mix(std::uint64_t a, std::uint64_t b) { return mix(mix(a
 
 // What a stream of draws belongs to. No clock, no pid.
 struct random_key {
-  std::uint64_t value = 0;
+  std::uint64_t value;
   constexpr random_key with(std::uint64_t part) const { return {mix(value, part)}; }
 };
 

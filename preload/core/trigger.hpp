@@ -28,18 +28,20 @@ struct trigger_result {
   std::uint64_t operation = 0;
 };
 
-// `scope_key` names the rule and the scope; toxicity is drawn from it alone, so that it holds for the scope's life.
+// `scope_key()` names the rule and the scope; toxicity is drawn from it alone, so that it holds for the scope's life. It is
+// asked only when something is drawn.
 // `passed`: bytes that went by in this scope since the rule first met it.
-inline trigger_result pull(const abi::rule& r, rule_state& s, random_key scope_key, std::uint64_t passed) {
+template <class Key>
+trigger_result pull(const abi::rule& r, rule_state& s, Key scope_key, std::uint64_t passed) {
   trigger_result out;
   out.operation = s.operations.fetch_add(1, std::memory_order_relaxed) + 1;
-  if (r.toxicity < abi::certain && !draws(scope_key, 0).chance(r.toxicity)) return out;
+  if (r.toxicity < abi::certain && !draws(scope_key(), 0).chance(r.toxicity)) return out;
   if (passed < r.after_bytes) return out;
   if (!when_says(r.when, out.operation)) return out;
   if (r.space_bytes && s.fired.load(std::memory_order_relaxed) &&
       passed - s.fired_at_bytes.load(std::memory_order_relaxed) < r.space_bytes)
     return out;
-  if (r.chance < abi::certain && !draws(scope_key, out.operation).chance(r.chance)) return out;
+  if (r.chance < abi::certain && (r.chance == 0 || !draws(scope_key(), out.operation).chance(r.chance))) return out;
   std::uint64_t fired = s.fired.load(std::memory_order_relaxed);
   do {
     if (fired >= r.times) return out;
