@@ -199,12 +199,9 @@ void renew_after_fork() {
 }
 
 __attribute__((constructor)) static void start_up(int, char**, char** envp) {
-#ifdef __GLIBC__
-  environment = envp;
-#else
-  environment = environ;
-  (void)envp;
-#endif
+  // glibc hands constructors the environment, and `environ` is not set yet (we are the first); musl hands them nothing, and
+  // it is set. Asked at run time: one library serves both.
+  environment = dlsym(RTLD_DEFAULT, "gnu_get_libc_version") ? envp : environ;
   resolve_real_functions();
   find_clock();
   done = true;
