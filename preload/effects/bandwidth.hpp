@@ -5,7 +5,7 @@
 
 namespace chaos::effects::bandwidth {
 
-inline constexpr std::uint64_t burst_ns = 20'000'000;  // what may have gathered unused: covers a late wake-up
+inline constexpr std::uint64_t burst_ns = 50'000'000;  // what may have gathered unused: covers a late wake-up
 inline constexpr std::uint64_t piece_ns = 5'000'000;   // released at a time: few wake-ups, little lateness
 
 constexpr std::uint64_t time_of(std::uint64_t bytes, std::uint64_t rate) {

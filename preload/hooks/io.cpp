@@ -285,7 +285,8 @@ bool serve_ending(frame& f, road& way) {
       way = road::done;
       return true;
     case effects::ending::blackhole: {
-      black_hole(*f.d, v.ender->rule->id, v.until_ns);
+      const std::uint32_t ender = v.ender->rule->id;
+      black_hole(*f.d, ender, v.until_ns);
       if (v.until_ns && !(f.acts_as & in_data)) {  // taken, and never seen again: the connection is going to close
         f.error = 0;
         f.result = static_cast<long>(f.moves);
@@ -293,8 +294,10 @@ bool serve_ending(frame& f, road& way) {
         return true;
       }
       if (nonblocking(f)) { f.error = EAGAIN; return true; }
+      report_here(f, 0, abi::event_flags::blocked);  // now: nobody knows when this ends
+      f.made.judged.count = 0;
       if (v.until_ns) {  // then it closes
-        const waited closing = hold_until(v.until_ns, v.ender->rule->id);
+        const waited closing = hold_until(v.until_ns, ender);
         f.error = closing == waited::interrupted ? EINTR : 0;
         if (closing != waited::due) return f.error != 0;
         sys::call(SYS_shutdown, f.c.fd, SHUT_RDWR);
@@ -304,7 +307,7 @@ bool serve_ending(frame& f, road& way) {
         return true;
       }
       const int option = (f.acts_as & in_data) ? SO_RCVTIMEO : SO_SNDTIMEO;
-      const waited w = hold_until(deadline_of(f.c.fd, option, f.made.facts.now_ns), v.ender->rule->id);
+      const waited w = hold_until(deadline_of(f.c.fd, option, f.made.facts.now_ns), ender);
       if (w == waited::interrupted) { f.error = EINTR; return true; }
       if (w == waited::due) { f.error = EAGAIN; return true; }
       f.error = 0;
