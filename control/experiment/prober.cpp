@@ -1,0 +1,58 @@
+#include "prober.hpp"
+
+namespace chaos::experiment {
+
+prober::prober(const probe_plan& p, steady::time_point began) : plan_(p), began_(began) {
+  try {
+    for (unsigned i = 0; i < p.workers(); ++i) workers_.emplace_back([this] { work(); });
+  } catch (...) {  // no more threads: those that there are must end before this goes
+    stop();
+    join();
+    throw;
+  }
+}
+
+prober::~prober() {
+  stop();
+  join();
+}
+
+void prober::stop() {
+  const std::lock_guard lock(mutex_);
+  stopped_ = true;
+  wake_.notify_all();
+}
+
+void prober::join() {
+  for (auto& w : workers_)
+    if (w.joinable()) w.join();
+}
+
+std::vector<sample> prober::samples() const {
+  const std::lock_guard lock(mutex_);
+  return samples_;
+}
+
+void prober::work() {
+  const auto asker = make_probe(plan_);
+  std::unique_lock lock(mutex_);
+  while (!stopped_) {
+    const std::uint64_t number = next_++;
+    const auto due = began_ + plan_.interval * static_cast<std::int64_t>(number);
+    if (wake_.wait_until(lock, due, [&] { return stopped_; })) return;
+    lock.unlock();
+    sample s;
+    const auto deadline = due + plan_.timeout;
+    asker->ask(number, deadline, s);
+    const auto end = steady::now();
+    s.due_ns = (due - began_).count();
+    s.latency_ns = (end - due).count();
+    if (s.failure == none && end > deadline) s.failure = timed_out;
+    s.good = s.failure == none;
+    s.timed_out = s.failure == timed_out;
+    lock.lock();
+    samples_.push_back(s);
+  }
+}
+
+}  // namespace chaos::experiment
