@@ -17,6 +17,7 @@ struct settings {
   std::string postgres = "host=127.0.0.1 dbname=postgres";
   std::chrono::milliseconds timeout{100}, recovery{500};
   std::chrono::seconds item_ttl{60};
+  bool resilience = true;  // off: the shop that experiments must find out, see find_unprotected()
 };
 
 struct item {
@@ -34,23 +35,28 @@ class catalog {
                          .l1_fresh = {},
                          .l1_stale = {},
                          .breaker = {.recovery_timeout = s.recovery}}),
-        pg_(s.postgres, s.timeout),
+        pg_(s.postgres, s.resilience ? s.timeout : unprotected_timeout),
         postgres_("postgres", {.recovery_timeout = s.recovery}),
-        ttl_(s.item_ttl) {}
+        ttl_(s.item_ttl),
+        cache_(chaos::redis_address::parse(s.redis)) {}
 
   // nullopt = no such item.
   chaos::result<std::optional<item>> find(int id) {
     const std::string key = "item:" + std::to_string(id);
     if (auto cached = redis_.get(key); cached && *cached) return std::optional<item>({std::move(**cached), "redis"});
-    auto found = postgres_.call([&]() -> std::optional<item> {
-      const auto rows = pg_.query(
-          "select json_build_object('id', id, 'name', name, 'price_cents', price_cents)::text from items where id = "
-          "$1",
-          {std::to_string(id)});
-      if (rows.empty()) return std::nullopt;
-      return item{rows[0][0], "postgres"};
-    });
+    auto found = postgres_.call([&] { return select(id); });
     if (found && *found) static_cast<void>(redis_.set(key, (*found)->json, ttl_));  // the breaker knows how it went
+    return found;
+  }
+
+  // As it is written too often: no breaker, no time-out to speak of, and an outage of the cache is one of the shop.
+  std::optional<item> find_unprotected(int id) {
+    const std::string key = "item:" + std::to_string(id);
+    chaos::detail::redis_connection cache(cache_, unprotected_timeout, unprotected_timeout);
+    if (const auto cached = cache.run({{"GET", key}})[0]; cached.kind == chaos::redis_reply::text)
+      return item{cached.string, "redis"};
+    auto found = select(id);
+    if (found) cache.run({{"SETEX", key, std::to_string(ttl_.count()), found->json}});
     return found;
   }
 
@@ -67,10 +73,21 @@ class catalog {
   chaos::breaker& postgres_circuit() { return postgres_; }
 
  private:
+  static constexpr std::chrono::milliseconds unprotected_timeout{60'000};
+
+  std::optional<item> select(int id) {
+    const auto rows = pg_.query(
+        "select json_build_object('id', id, 'name', name, 'price_cents', price_cents)::text from items where id = $1",
+        {std::to_string(id)});
+    if (rows.empty()) return std::nullopt;
+    return item{rows[0][0], "postgres"};
+  }
+
   chaos::redis_cache redis_;
   pg_pool pg_;
   chaos::breaker postgres_;
   const std::chrono::seconds ttl_;
+  const chaos::redis_address cache_;
 };
 
 }  // namespace shop

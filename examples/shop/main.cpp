@@ -5,6 +5,9 @@
 //   curl http://127.0.0.1:8080/healthz        the state of both breakers
 //   curl http://127.0.0.1:8080/metrics        Prometheus
 //
+// --resilience off leaves out breakers, fallback and time-outs: a shop in which the experiments of examples/experiments
+// must fail.
+//
 // Exit codes: 0 ended by SIGTERM or SIGINT, 1 cannot serve, 2 wrong usage.
 #include <httplib.h>
 #include <signal.h>
@@ -27,7 +30,7 @@ struct options : shop::settings {
 [[noreturn]] void usage(const std::string& wrong) {
   std::cerr << "shop: " << wrong
             << "\nusage: shop [--port N] [--redis URL] [--postgres CONNINFO] [--timeout-ms N] [--recovery-ms N] "
-               "[--ttl-s N] [--create ITEMS]\n";
+               "[--ttl-s N] [--create ITEMS] [--resilience on|off]\n";
   std::exit(2);
 }
 
@@ -58,6 +61,10 @@ options parse(int argc, char** argv) {
       o.item_ttl = std::chrono::seconds(number(1, 86'400));
     else if (name == "--create")
       o.create = number(1, 1'000'000);
+    else if (name == "--resilience") {
+      if (value != "on" && value != "off") usage("--resilience is \"" + value + "\"; expected on or off");
+      o.resilience = value == "on";
+    }
     else
       usage("unknown option " + name);
   }
@@ -92,8 +99,12 @@ int main(int argc, char** argv) try {
   if (o.create) catalog.create(o.create);
 
   httplib::Server server;
+  const auto find = [&](int id) -> chaos::result<std::optional<shop::item>> {
+    if (!o.resilience) return catalog.find_unprotected(id);  // what it throws becomes a 500
+    return catalog.find(id);
+  };
   server.Get(R"(/item/(\d{1,9}))", [&](const httplib::Request& request, httplib::Response& response) {
-    const auto found = catalog.find(std::stoi(request.matches[1]));
+    const auto found = find(std::stoi(request.matches[1]));
     if (!found) {
       ++count.unavailable;
       const auto wait = std::chrono::ceil<std::chrono::seconds>(found.error().retry_after).count();
