@@ -6,7 +6,6 @@
 #include <set>
 
 #include "chaos/abi/breaker_commands.hpp"
-#include "chaos/breaker/word.hpp"
 #include "daemon.hpp"
 
 namespace chaos::daemon {
@@ -18,10 +17,6 @@ using rules::problem_code;
 namespace {
 
 constexpr std::uint64_t counters_patience_ns = 30'000'000;  // for breakers in use to publish what they counted
-
-const char* state_name(std::uint32_t s) {
-  return s <= static_cast<std::uint32_t>(chaos::state::metrics_only) ? chaos::to_string(static_cast<chaos::state>(s)) : "unknown";
-}
 
 // A page holds so much of a name.
 std::string as_in_page(const std::string& name) { return name.substr(0, sizeof abi::breaker_slot::name - 1); }
@@ -49,7 +44,7 @@ json daemon::breakers() const {
   json list = json::array(), commands = json::array();
   for (const reported_breaker& b : living_breakers()) {
     const auto order = orders.find(b.name);
-    list.push_back({{"name", b.name}, {"pid", b.pid}, {"process", programs[b.pid]}, {"state", state_name(b.state)},
+    list.push_back({{"name", b.name}, {"pid", b.pid}, {"process", programs[b.pid]}, {"state", abi::breaker_state_name(b.state)},
                     {"command", order == orders.end() ? json() : json(order->second)}, {"calls_ok", b.calls_ok},
                     {"calls_failed", b.calls_failed}, {"rejected", b.rejected}, {"changed_ms", b.changed_ns / 1'000'000}});
   }

@@ -136,22 +136,25 @@ class breaker {
       return T();
     } else {
       T made(std::invoke(f));
-      settle(p, made, classify);
+      settle<detail::is_result<std::remove_cvref_t<std::invoke_result_t<F&>>>>(p, made, classify);
       return made;
     }
   }
 
-  template <class T, class Classify>
+  // MayBeFailure: the callable returned a result; anything else that it returned is a value.
+  template <bool MayBeFailure, class T, class Classify>
   void settle(permit& p, T& made, const Classify& classify) {
     outcome o = outcome::success;
-    if (!made.has_value()) [[unlikely]] {
-      // A failure that carries an exception is judged as if it had been thrown.
-      if (made.error().exception)
-        p.record(made.error().exception);
-      else
-        p.failure();
-      made = T(std::move(made.error()), &core_);
-      return;
+    if constexpr (MayBeFailure) {
+      if (!made.has_value()) [[unlikely]] {
+        // A failure that carries an exception is judged as if it had been thrown.
+        if (made.error().exception)
+          p.record(made.error().exception);
+        else
+          p.failure();
+        made = T(std::move(made.error()), &core_);
+        return;
+      }
     }
     if constexpr (!std::is_void_v<typename T::value_type>) o = classify(*made);
     if (o == outcome::success) [[likely]] {
@@ -177,7 +180,7 @@ class breaker {
         co_return T();
       } else {
         T made(co_await std::invoke(f));
-        settle(p, made, [](const auto& v) { return detail::verdict_on(v); });
+        settle<detail::is_result<R>>(p, made, [](const auto& v) { return detail::verdict_on(v); });
         co_return made;
       }
     } catch (...) {

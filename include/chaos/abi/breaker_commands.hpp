@@ -1,4 +1,4 @@
-// breaker_commands.def as a table.
+// breaker_commands.def as a table, and the names of the states in breaker_slot::state.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -27,6 +27,11 @@ inline const char* breaker_command_name(std::uint32_t number) {
   for (const auto& row : breaker_command_table)
     if (number == row.number) return row.name;
   return "unknown";
+}
+
+inline const char* breaker_state_name(std::uint32_t state) {
+  constexpr const char* names[] = {"closed", "open", "half_open", "forced_open", "disabled", "metrics_only"};
+  return state < 6 ? names[state] : "unknown";
 }
 
 }  // namespace chaos::abi

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/parameter_names.hpp"
+
 namespace {
 
 using namespace chaos::cli;
@@ -84,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(All, WrongCommandLine, testing::Values(
     wrong{{"run", "--stack", "--", "ls"}, "unknown_option", "--stack", "--stacks"},
     wrong{{"set", "latency", "a:1", "1ms", "--jiter", "1ms"}, "unknown_option", "--jiter", "--jitter"},
     wrong{{"watch", "--last"}, "missing_word", "--last", "N"},
-    wrong{{"-x"}, "unknown_option", "-x", "-x"}));
+    wrong{{"-x"}, "unknown_option", "-x", "-x"}), chaos::testing_support::parameter_name);
 
 TEST(SplitWords, DoesAsAShell) {
   EXPECT_EQ(*split_words("latency redis:6379 200ms"), (words{"latency", "redis:6379", "200ms"}));

@@ -2,6 +2,7 @@
 #include <map>
 #include <mutex>
 
+#include "chaos/abi/breaker_commands.hpp"
 #include "support.hpp"
 
 namespace {
@@ -122,6 +123,49 @@ TEST(Command, WithoutASlotNothingIsAsked) {
   shim.send("no room", 1);
   EXPECT_TRUE(b.breaker.try_acquire());
   EXPECT_EQ(b.state(), state::closed);
+}
+
+// The client library is installed without the ABI headers; what stands in both must be the same.
+TEST(Command, IsThatOfTheTable) {
+  for (unsigned s = 0; s < 6; ++s)
+    EXPECT_STREQ(chaos::abi::breaker_state_name(s), chaos::to_string(static_cast<state>(s)));
+  for (const auto& row : chaos::abi::breaker_command_table) {
+    const std::string name = std::string("table ") + row.name;
+    { clocked b({}, name); }
+    shim.send(name, row.number);
+    clocked later({}, name);
+    EXPECT_EQ(later.state() != state::closed, row.lasts) << row.name;
+    EXPECT_EQ(shim.count(name + ": closed -> "), row.lasts ? 1 : 0) << "what does not last is nothing to a later one";
+  }
+}
+
+TEST(Command, EndsWhenNobodyAnswersForItAnyLonger) {
+  clocked b({}, "orphaned");
+  shim.send("orphaned", 1);
+  EXPECT_FALSE(b.breaker.try_acquire());
+  {
+    std::lock_guard lock(shim.mutex);
+    shim.commands[shim.slots["orphaned"]].what = 0;  // same sequence, same generation: the lease has passed
+  }
+  int rejected = 0;
+  while (!b.breaker.try_acquire() && rejected < 200) ++rejected;
+  EXPECT_LE(rejected, 64);
+  EXPECT_EQ(b.state(), state::closed);
+  {
+    std::lock_guard lock(shim.mutex);
+    shim.commands[shim.slots["orphaned"]].what = 1;  // the daemon lives after all
+    ++shim.generation;
+  }
+  EXPECT_FALSE(b.breaker.try_acquire());
+}
+
+TEST(Publish, WhenAsked) {
+  clocked b({}, "asked");
+  b.succeed(7);
+  shim.send("nobody", 0);  // a new generation
+  b.succeed(1);
+  std::lock_guard lock(shim.mutex);
+  EXPECT_EQ(shim.last[shim.slots["asked"]].ok, 7u);
 }
 
 TEST(Publish, StateAndCountsAtTransitions) {

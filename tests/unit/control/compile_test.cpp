@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "tests/support/parameter_names.hpp"
+
 namespace chaos::rules {
 namespace {
 
@@ -218,7 +220,7 @@ INSTANTIATE_TEST_SUITE_P(
                     bad_case{{"latency", "dns:*", "1ms", "--size", "1KB.."}, pc::bad_combination, "--size"},
                     bad_case{{"observe", "process"}, pc::wrong_target, "a process"},
                     bad_case{{"corrupt", "a:1", "--bits", "9999999"}, pc::bad_value, "--bits"},
-                    bad_case{{"latency", "a:1", "1ms", "--name", "a b"}, pc::bad_value, "--name"}));
+                    bad_case{{"latency", "a:1", "1ms", "--name", "a b"}, pc::bad_value, "--name"}), testing_support::parameter_name);
 
 TEST(Bank, PutsTextOfManyRulesIntoOnePool) {
   const auto a = build({"latency", "redis:1", "1ms", "--process", "nginx*"}), b = build({"error", "file:/var/**", "EIO"});

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/parameter_names.hpp"
+
 namespace chaos::protocol {
 namespace {
 
@@ -37,7 +39,7 @@ TEST_P(BadRequest, IsRefused) {
   EXPECT_EQ(r.error().code, problem_code::bad_request);
 }
 INSTANTIATE_TEST_SUITE_P(All, BadRequest, testing::Values("", "{", "[]", "1", "null", "{}", "\"set\"", R"({"v":"1","command":"list"})", R"({"v":1})",
-                                                         R"({"v":1,"command":7})", R"({"v":1,"command":"list"} x)", "{\"v\":1,\"command\":\"\xff\"}"));
+                                                         R"({"v":1,"command":7})", R"({"v":1,"command":"list"} x)", "{\"v\":1,\"command\":\"\xff\"}"), testing_support::parameter_name);
 
 TEST(Request, AMegabyteOfBracketsCostsNothing) { EXPECT_FALSE(parse_request(std::string(1'000'000, '['))); }
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "control/rules/rule_spec.hpp"
+#include "tests/support/parameter_names.hpp"
 
 namespace chaos::rules {
 namespace {
@@ -92,7 +93,7 @@ TEST_P(BadWords, AreRefused) {
 INSTANTIATE_TEST_SUITE_P(
     All, BadWords,
     testing::Values(bad_words{{}, problem_code::missing_word, "kind"}, bad_words{{"latancy", "x:1"}, problem_code::unknown_kind, "did you mean 'latency'"},
-                    bad_words{{"duplicate", "tcp://x:1"}, problem_code::unknown_kind, "unknown kind 'duplicate'"},
+                    bad_words{{"duplication", "tcp://x:1"}, problem_code::unknown_kind, "unknown kind 'duplication'"},
                     bad_words{{"latency"}, problem_code::missing_word, "target"},
                     bad_words{{"latency", "x:1", "1ms", "2ms"}, problem_code::unexpected_word, "'2ms'"},
                     bad_words{{"down", "x:1", "blackhole"}, problem_code::unexpected_word, "--how blackhole"},
@@ -104,7 +105,7 @@ INSTANTIATE_TEST_SUITE_P(
                     bad_words{{"latency", "x:1", "1ms", "--dry-run=yes"}, problem_code::unexpected_word, "takes no value"},
                     bad_words{{"latency", "x:1", "1ms", "--seed", "1", "--seed", "2"}, problem_code::unexpected_word, "twice"},
                     bad_words{{"latency", "x:1\n", "1ms"}, problem_code::bad_value, "control character"},
-                    bad_words{{"latency", "x\xff:1", "1ms"}, problem_code::bad_value, "UTF-8"}));
+                    bad_words{{"latency", "x\xff:1", "1ms"}, problem_code::bad_value, "UTF-8"}), testing_support::parameter_name);
 
 struct bad_text {
   const char* text;
@@ -130,7 +131,7 @@ INSTANTIATE_TEST_SUITE_P(
                     bad_text{"[fault x]\nkind = latency\ntarget = a:1\njiter = 1ms\n", problem_code::unknown_option, "[fault x]"},
                     bad_text{"[fault x]\nkind = latency\ntarget = a:1\nname = y\n", problem_code::unexpected_word, "title"},
                     bad_text{"[fault 17]\nkind = latency\ntarget = a:1\n", problem_code::bad_value, "look like an id"},
-                    bad_text{"[fault x]\nkind = observe\ntarget = a:1\ndry_run = maybe\n", problem_code::bad_value, "neither true nor false"}));
+                    bad_text{"[fault x]\nkind = observe\ntarget = a:1\ndry_run = maybe\n", problem_code::bad_value, "neither true nor false"}), testing_support::parameter_name);
 
 TEST(Ini, ALineTooLongForTheParserIsAnErrorAndNeverCut) {
   const auto s = specs_from_ini("[fault x]\nkind = latency\ntarget = " + std::string(300, 'a') + ":1\n");

@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "support.hpp"
+#include "tests/support/parameter_names.hpp"
 
 namespace chaos::daemon {
 namespace {
@@ -70,7 +71,7 @@ INSTANTIATE_TEST_SUITE_P(All, CorruptState,
                                          R"({"format":1,"boot":"","next_id":"x","next_run":1,"clean":true,"rules":[],"runs":[]})",
                                          R"({"format":1,"boot":"","next_id":1,"next_run":1,"clean":false,"rules":[{"rule":{"kind":"x"}}],"runs":[]})",
                                          R"({"format":1,"boot":"","next_id":1,"next_run":1,"clean":false,"rules":7,"runs":[]})",
-                                         R"({"format":1,"boot":"","next_id":1,"next_run":1,"clean":false,"rules":[{"rule":{"kind":"observe","target":"a:1"},"id":1,"slot":256,"ends_at_ns":0,"remaining_ns":0,"run":0,"paused":false}],"runs":[]})"));
+                                         R"({"format":1,"boot":"","next_id":1,"next_run":1,"clean":false,"rules":[{"rule":{"kind":"observe","target":"a:1"},"id":1,"slot":256,"ends_at_ns":0,"remaining_ns":0,"run":0,"paused":false}],"runs":[]})"), testing_support::parameter_name);
 
 TEST(State, AFullDiskLeavesTheOldFile) {
   const temporary_folder folder;

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/parameter_names.hpp"
+
 namespace chaos::rules {
 namespace {
 
@@ -92,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(All, BadTarget,
                                          "redis:80-", "redis:-80", "10.0.0.0/33", "10.0.0/8", "10.0.0.256", "2001:db8::/129", "[2001:db8::1", "[nope]:80",
                                          "[::1]80", "[::1]:", "2001:db8::1:99999:x", "ftp://redis", "http://x:80/y", "udp://", "udp://file:/x",
                                          "file:relative", "file:", "unix:relative.sock", "unix:", "listen:", "listen:abc", "fd:", "fd:x", "fd:-1", "fd:70000",
-                                         "env:", "env:A=B", "env:A*", "dns:", "a b:80", "redis:6379,file:/x", "malloc,redis:1", "re/dis:80"));
+                                         "env:", "env:A=B", "env:A*", "dns:", "a b:80", "redis:6379,file:/x", "malloc,redis:1", "re/dis:80"), testing_support::parameter_name);
 
 TEST(Target, HasRoomFor24Parts) {
   std::string text = "a:1";

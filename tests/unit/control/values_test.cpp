@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "tests/support/parameter_names.hpp"
+
 namespace chaos::rules {
 namespace {
 
@@ -40,7 +42,7 @@ class BadDuration : public testing::TestWithParam<const char*> {};
 TEST_P(BadDuration, IsRefused) { EXPECT_FALSE(parse_duration("x", GetParam())) << GetParam(); }
 INSTANTIATE_TEST_SUITE_P(All, BadDuration,
                          testing::Values("", "ms", "-5ms", "1.2.3s", ".5s", "5.s", "1e3ms", "200 ms", "200Ms", "200msx", "0x10s",
-                                         "nan", "inf", "99999999999999999999999s", "400d", "1s ", " 1s", "1,5s", "1m"));
+                                         "nan", "inf", "99999999999999999999999s", "400d", "1s ", " 1s", "1,5s", "1m"), testing_support::parameter_name);
 
 TEST(Duration, SuggestsTheNearestUnit) {
   EXPECT_EQ(parse_duration("x", "20mS").error().expected.front(), "20ms");
@@ -57,7 +59,7 @@ TEST(Size, ReadsThousandsAnd1024s) {
 
 class BadSize : public testing::TestWithParam<const char*> {};
 TEST_P(BadSize, IsRefused) { EXPECT_FALSE(parse_size("x", GetParam())) << GetParam(); }
-INSTANTIATE_TEST_SUITE_P(All, BadSize, testing::Values("", "64", "64kb", "64K", "-1B", "KB", "64 KB", "1PB", "9999999999TiB", "1..2KB"));
+INSTANTIATE_TEST_SUITE_P(All, BadSize, testing::Values("", "64", "64kb", "64K", "-1B", "KB", "64 KB", "1PB", "9999999999TiB", "1..2KB"), testing_support::parameter_name);
 
 TEST(Rate, IsASizeASecond) {
   EXPECT_EQ(*parse_rate("x", "100KB/s"), 100'000u);
@@ -76,7 +78,7 @@ TEST(Probability, ReadsSharesAndPercent) {
 class BadProbability : public testing::TestWithParam<const char*> {};
 TEST_P(BadProbability, IsRefused) { EXPECT_FALSE(parse_probability("x", GetParam())) << GetParam(); }
 INSTANTIATE_TEST_SUITE_P(All, BadProbability,
-                         testing::Values("", "%", "-0.1", "1.1", "101%", "10", "ten", "0.1.2", "10%%", "1e-3", " 0.1", "0,1"));
+                         testing::Values("", "%", "-0.1", "1.1", "101%", "10", "ten", "0.1.2", "10%%", "1e-3", " 0.1", "0,1"), testing_support::parameter_name);
 
 TEST(Probability, GuessesThatPercentWereMeant) { EXPECT_EQ(parse_probability("x", "10").error().expected.front(), "10%"); }
 
@@ -111,7 +113,7 @@ TEST_P(When, ReadsStracesGrammar) {
   EXPECT_EQ(w->pattern_length, 0u);
 }
 INSTANTIATE_TEST_SUITE_P(All, When, testing::Values(when_case{"3", 3, 0, 0}, when_case{"3+", 3, 0, 1}, when_case{"3+2", 3, 0, 2},
-                                                    when_case{"3..7", 3, 7, 1}, when_case{"3..7+2", 3, 7, 2}));
+                                                    when_case{"3..7", 3, 7, 1}, when_case{"3..7+2", 3, 7, 2}), testing_support::parameter_name);
 
 TEST(WhenPattern, IsBitsFromTheFirstCall) {
   const auto w = parse_when("--when", "XOOX");
@@ -124,7 +126,7 @@ TEST(WhenPattern, IsBitsFromTheFirstCall) {
 class BadWhen : public testing::TestWithParam<const char*> {};
 TEST_P(BadWhen, IsRefused) { EXPECT_FALSE(parse_when("--when", GetParam())) << GetParam(); }
 INSTANTIATE_TEST_SUITE_P(All, BadWhen, testing::Values("", "0", "0+", "-1", "3-7", "7..3", "3..", "..7", "3++", "3+0", "3..7+", "3..7+0",
-                                                       "OOO", "XOY", "xoox", "3X", "99999999999", "3+2+1", "1..2..3"));
+                                                       "OOO", "XOY", "xoox", "3X", "99999999999", "3+2+1", "1..2..3"), testing_support::parameter_name);
 TEST(WhenPattern, HasRoomFor64) { EXPECT_FALSE(parse_when("--when", std::string(65, 'X'))); }
 
 TEST(Errors, HaveWeights) {
@@ -148,7 +150,7 @@ TEST(Errors, UnknownOnesGetASuggestion) {
 class BadErrors : public testing::TestWithParam<const char*> {};
 TEST_P(BadErrors, AreRefused) { EXPECT_FALSE(parse_errors("value", GetParam())) << GetParam(); }
 INSTANTIATE_TEST_SUITE_P(All, BadErrors, testing::Values("", ",", "EPIPE,", "EPIPE=", "EPIPE=0", "EPIPE=-1", "EPIPE=x", "EPIPE,EPIPE",
-                                                         "104", "econnreset", "EPIPE=9999999", "=3"));
+                                                         "104", "econnreset", "EPIPE=9999999", "=3"), testing_support::parameter_name);
 
 TEST(Percentiles, RiseFromLeftToRight) {
   const auto p = parse_percentiles("x", "p50=10ms,p99.9=200ms");
