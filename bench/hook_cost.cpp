@@ -138,9 +138,12 @@ int measure() {
   std::printf("| %-46s | %8.1f | %+8.2f | ratio %.2f | ≤ 1.2× |\n", "idle: malloc + free, two threads", direct2[4], hooked2[4] - direct2[4], hooked2[4] / direct2[4]);
 
   auto id = s.set("latency 10.254.254.254:9 1ms");
+  const auto of_files = s.set("observe file:/nowhere/**");  // or write would still be idle
   hooked_recv();
+  hooked_write();
   row("armed, connection not matched: recv", compare(hooked_recv, direct_recv), "≤ +5");
   row("armed, not matched: write to /dev/null", compare(hooked_write, direct_write), "≤ +5");
+  s.remove(of_files);
   s.remove(id);
 
   // Matched and fired are measured on a blocking send of one byte that the peer takes away between batches.

@@ -70,6 +70,21 @@ TEST(Armed, AnUnmatchedDescriptorCostsThirtyInstructionsAndNoSystemCall) {
   for (const auto& name : {"malloc", "free"}) EXPECT_LE(armed.at(name).ours, idle_max) << "rules on connections do not slow " << name;
   std::printf("armed, unmatched: %s\n", table(armed).c_str());
 }
+
+TEST(Armed, AMatchedCallWhoseTriggerSaysNoAsksTheKernelAtMostWhetherItMayBlock) {
+  temporary_folder folder;
+  session s(folder.path());
+  const auto id = s.set("error fd:3,fd:4 EIO --on send,recv,sendto,recvfrom --probability 0 --force");  // the probe's pair
+  const auto native = traced(natively()), armed = traced(under_shim(folder.path()));
+  for (const char* const name : {"send", "recv", "sendto", "recvfrom"}) {
+    EXPECT_GT(armed.at(name).ours, unmatched_max) << name << " is not matched";
+    const bool receives = name[0] == 'r';  // a decision is made when there is something to read
+    EXPECT_LE(armed.at(name).system_calls, native.at(name).system_calls + receives) << name;
+  }
+  EXPECT_EQ(s.count(id).matched, 12u) << "each call is made three times";
+  EXPECT_EQ(s.count(id).fired, 0u);
+  std::printf("matched, not fired: %s\n", table(armed).c_str());
+}
 #endif
 
 TEST(Idle, ChangesNoErrnoNoRandomSequenceAndNoResult) {
