@@ -12,7 +12,8 @@ class http_probe final : public probe {
   explicit http_probe(const probe_plan& p) : plan_(p) {}
 
   void ask(std::uint64_t number, steady::time_point deadline, sample& into) override {
-    const auto left = std::max(std::chrono::microseconds(1000), std::chrono::duration_cast<std::chrono::microseconds>(deadline - steady::now()));
+    // A little beyond the deadline: a time-out must not end just before it, and pass for a connection that was cut off.
+    const auto left = std::max(std::chrono::microseconds(0), std::chrono::ceil<std::chrono::microseconds>(deadline - steady::now())) + std::chrono::milliseconds(2);
     httplib::Client client(plan_.host, plan_.port);
     client.set_connection_timeout(left);
     client.set_read_timeout(left);
