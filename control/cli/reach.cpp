@@ -25,7 +25,9 @@ using rules::result;
 
 namespace {
 
+constexpr unsigned descriptors_max = 4096;  // of a process that are looked at
 constexpr std::size_t library_max = 96;
+constexpr unsigned preload_names_max = 8;
 constexpr int script_depth_max = 5;  // the kernel's own limit is 4
 
 constexpr std::string_view io_like[] = {
@@ -203,7 +205,7 @@ struct examiner {
     if (std::ranges::any_of(imports, [](const std::string& n) { return n.starts_with("io_uring_"); }) ||
         std::ranges::any_of(all_needed, [](const std::string& n) { return n.starts_with("liburing"); }))
       say(severity::limited, "io_uring", "the program can use io_uring, whose operations never pass through libc",
-          "switch it off in the program (for node: UV_USE_IO_URING=0)");
+          "chaos-ctl run --no-io-uring, or switch it off in the program (for node: UV_USE_IO_URING=0)");
     if (imports.contains("syscall"))
       say(severity::note, "raw_syscalls", "the program calls syscall(): such calls are seen by number only");
     if (report.interposed.empty())
@@ -236,6 +238,41 @@ struct examiner {
     return loaded;
   }
 };
+
+std::string environment_of(const std::string& proc, const std::string& name) {
+  std::ifstream in(proc + "/environ", std::ios::binary);
+  for (std::string line; std::getline(in, line, '\0');)
+    if (line.starts_with(name + "=")) return line.substr(name.size() + 1);
+  return {};
+}
+
+// Other libraries that are preloaded beside ours: the first one that defines a function is the one that is called.
+void examine_preloads(examiner& e, const std::string& list, bool ours_comes_first) {
+  bool before_ours = !ours_comes_first;
+  std::string path;
+  for (std::size_t at = 0; at < list.size();) {
+    const std::size_t end = std::min(list.find_first_of(": \t\n", at), list.size());
+    path = list.substr(at, end - at);
+    at = end + 1;
+    if (path.empty()) continue;
+    if (base_name(path).starts_with("libchaos.so")) {
+      before_ours = false;
+      continue;
+    }
+    int error = 0;
+    const elf_facts facts = read_elf(path, error);
+    std::string both;
+    unsigned n = 0;
+    for (const auto& name : facts.defines)
+      if (hooked(name) && ++n <= preload_names_max) both += (both.empty() ? "" : " ") + name;
+    if (n > preload_names_max) both += " …";
+    if (n == 0) e.say(severity::note, "preload", path + " is preloaded as well");
+    else if (before_ours)
+      e.say(severity::limited, "preload", path + " is preloaded in front of libchaos.so and stands before " + std::to_string(n) + " functions that rules bend (" + both + "): faults in them reach the program only as far as it calls on",
+            "LD_PRELOAD=libchaos.so:" + path);
+    else e.say(severity::note, "preload", path + " is preloaded behind libchaos.so: calls of " + both + " go through rules first, then through it");
+  }
+}
 
 std::string read_link(const std::string& path) {
   char target[4096];
@@ -291,6 +328,7 @@ result<reach_report> examine_program(const std::string& name) {
     e.say(severity::note, "script", e.report.chain.front() + " is a script: it is " + file + " that is loaded and bent");
   e.examine_privilege(file);
   if (e.examine_elf(file, facts)) e.examine_symbols(facts, e.load_libraries(file, facts));
+  if (const char* const list = std::getenv("LD_PRELOAD")) examine_preloads(e, list, true);  // `run` puts ours in front
   return std::move(e.report);
 }
 
@@ -331,12 +369,38 @@ result<reach_report> examine_process(pid_t pid) {
     e.examine_privilege(exe);
     e.say(severity::refused, "not_loaded", "libchaos.so is not loaded in process " + std::to_string(pid),
           "a preload acts from the start of a program: start it with `chaos-ctl run -- …` or LD_PRELOAD=libchaos.so");
+    if (environment_of(proc, "LD_PRELOAD").find("libchaos.so") == std::string::npos)
+      e.say(severity::note, "no_preload", "its environment has no LD_PRELOAD that names libchaos.so: it was started without, or something cleared it on the way (env -i, sudo, su -, a service manager)",
+            "put `chaos-ctl run --` behind what clears it: env -i chaos-ctl run -- …");
+    else
+      e.say(severity::note, "preload_ignored", "its environment names libchaos.so in LD_PRELOAD, and the loader did not take it: the path, the processor, or a privilege that the program gained");
+  }
+  examine_preloads(e, environment_of(proc, "LD_PRELOAD"), false);
+  for (const std::string& limit : observed_limits(pid)) {
+    if (limit == "io_uring")
+      e.say(severity::limited, "io_uring_in_use", "the process has an io_uring open: what it does there passes no rule", "start it with chaos-ctl run --no-io-uring");
+    else
+      e.say(severity::note, limit, "the process runs under a seccomp filter: a system call that the filter forbids can not be used to carry a fault out");
+  }
+  return std::move(e.report);
+}
+
+std::vector<std::string> observed_limits(pid_t pid) {
+  const std::string proc = "/proc/" + std::to_string(pid);
+  std::vector<std::string> out;
+  if (DIR* const d = opendir((proc + "/fd").c_str())) {
+    for (unsigned budget = descriptors_max; const dirent* entry = budget-- > 0 ? readdir(d) : nullptr;)
+      if (read_link(proc + "/fd/" + entry->d_name) == "anon_inode:[io_uring]") {
+        out.push_back("io_uring");
+        break;
+      }
+    closedir(d);
   }
   std::ifstream status(proc + "/status");
   for (std::string line; std::getline(status, line);)
     if (line.starts_with("Seccomp:") && line.find('2') != std::string::npos)
-      e.say(severity::note, "seccomp", "the process runs under a seccomp filter: a system call that the filter forbids can not be used to carry a fault out");
-  return std::move(e.report);
+      out.push_back("seccomp");
+  return out;
 }
 
 }  // namespace chaos::cli

@@ -44,6 +44,9 @@ rules::result<std::string> find_program(const std::string& name);
 rules::result<reach_report> examine_program(const std::string& name);
 rules::result<reach_report> examine_process(pid_t pid);
 
+// What can be seen of a live process from outside, in the words of `ps`: io_uring (it has a ring), seccomp (a filter).
+std::vector<std::string> observed_limits(pid_t pid);
+
 // Is this libc function, not in functions.def, one that moves bytes, names or files?
 bool looks_like_io(std::string_view symbol);
 

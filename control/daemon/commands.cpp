@@ -280,6 +280,7 @@ void daemon::stop(client_id who) {
   const std::size_t n = rules_.live().size();
   rules_.end_now([](const live_rule&) { return true; }, "stopped");
   const unsigned breakers = release_breakers("stopped");
+  page_.stop_lingering();
   page_.clear_stop();
   spdlog::warn("stop (pid {}): {} rules ended", server_.peer_pid(who), n);
   after_change();

@@ -116,6 +116,7 @@ void daemon::renew() {
 void daemon::honour_stop() {
   if (!page_.stop_asked()) return;
   rules_.end_now([](const live_rule&) { return true; }, "emergency stop");
+  page_.stop_lingering();
   release_breakers("emergency stop");
   page_.clear_stop();
   spdlog::warn("emergency stop was asked for in the page: every rule ended");
@@ -204,6 +205,7 @@ void daemon::shut_down() {
   drain_events();
   timeline_.flush();
   page_.publish({});
+  page_.stop_lingering();
   page_.end_lease();
   page_.leave();
   if (const auto good = rules_.save(true); !good) spdlog::error("{}", good.error().message);

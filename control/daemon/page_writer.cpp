@@ -65,7 +65,7 @@ result<page_writer> page_writer::open(const protocol::session_location& where) {
 
 page_writer::page_writer(page_writer&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), page_(std::exchange(other.page_, nullptr)), armed_(other.armed_),
-      holds_connects_(other.holds_connects_), linger_until_ns_(other.linger_until_ns_) {}
+      holds_connects_(other.holds_connects_), books_(other.books_), connects_(other.connects_) {}
 
 page_writer::~page_writer() {
   if (page_) munmap(page_, sizeof(abi::rule_page));
@@ -73,27 +73,40 @@ page_writer::~page_writer() {
 }
 
 namespace {
+constexpr std::uint64_t books_linger_ns = 5'000'000'000;
 constexpr std::uint64_t connect_patience_ns = 130'000'000'000;  // six retries of a SYN, doubling from one second
-constexpr abi::class_set lingering = abi::classes::readiness | abi::classes::connect;
+constexpr abi::class_set bookkeeping =
+    abi::classes::readiness | abi::classes::close | abi::classes::descriptor | abi::classes::option | abi::classes::data | abi::classes::connect;
 }  // namespace
 
+abi::class_set page_writer::lingering_now() const { return books_.classes | connects_.classes; }
+
 void page_writer::publish(const rules::bank_image& image) {
-  if (holds_connects_ && !image.holds_connects) linger_until_ns_ = monotonic_ns() + connect_patience_ns;
+  const std::uint64_t now = monotonic_ns();
+  if (const abi::class_set gone = armed_ & ~image.armed & ~image.paused & bookkeeping) books_ = {books_.classes | gone, now + books_linger_ns};
+  if (holds_connects_ && !image.holds_connects) connects_ = {abi::classes::readiness | abi::classes::connect, now + connect_patience_ns};
   holds_connects_ = image.holds_connects;
   armed_ = image.armed;
   rules::bank_image published = image;
-  if (linger_until_ns_) published.armed |= lingering;
+  published.armed |= lingering_now();
   publish_into(*page_, published);
   renew_lease();
 }
 
 void page_writer::renew_lease() {
-  page_->lease_until_ns.store(monotonic_ns() + abi::lease_ns, std::memory_order_release);
-  if (linger_until_ns_ && monotonic_ns() > linger_until_ns_) {
-    linger_until_ns_ = 0;
-    page_->armed_classes.store(armed_, std::memory_order_release);
-  }
+  const std::uint64_t now = monotonic_ns();
+  page_->lease_until_ns.store(now + abi::lease_ns, std::memory_order_release);
+  const abi::class_set before = lingering_now();
+  for (lingering* const l : {&books_, &connects_})
+    if (now > l->until_ns) *l = {0, 0};
+  if (lingering_now() != before) page_->armed_classes.store(armed_ | lingering_now(), std::memory_order_release);
 }
+
+void page_writer::stop_lingering() {
+  books_ = connects_ = {0, 0};
+  page_->armed_classes.store(armed_, std::memory_order_release);
+}
+
 void page_writer::end_lease() { page_->lease_until_ns.store(0, std::memory_order_release); }
 
 std::uint64_t page_writer::lease_left_ns() const {

@@ -28,7 +28,8 @@ class page_writer {
   ~page_writer();
 
   void publish(const rules::bank_image& image);  // and renews the lease
-  void renew_lease();
+  void renew_lease();     // and ends what lingers when its time is up
+  void stop_lingering();  // disarms at once what no rule in force needs
   void end_lease();
   std::uint64_t lease_left_ns() const;
 
@@ -54,11 +55,18 @@ class page_writer {
   page_writer(int fd, abi::rule_page* page) : fd_(fd), page_(page) {}
   int fd_ = -1;
   abi::rule_page* page_ = nullptr;
-  // When a rule that black-holes connects ends, a program that is not just waiting for one must be told as well, in its
-  // next wait. So waits and connects stay armed until the kernel itself would have given such a connect up.
-  abi::class_set armed_ = 0;  // without that
+  // When a rule ends, a program may still hold what came of it: a connect that was redirected, a registration that was
+  // masked. It notices in its next call, if that call is still ours. So the classes that keep books linger, over an empty
+  // bank; after a rule that black-holed connects, waits and connects do until the kernel itself would have given such a
+  // connect up.
+  struct lingering {
+    abi::class_set classes;
+    std::uint64_t until_ns;
+  };
+  abi::class_set lingering_now() const;
+  abi::class_set armed_ = 0;  // without what lingers
   bool holds_connects_ = false;
-  std::uint64_t linger_until_ns_ = 0;
+  lingering books_{0, 0}, connects_{0, 0};
 };
 
 }  // namespace chaos::daemon

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "control/proc/sockets.hpp"
 #include "loop.hpp"
 
 namespace chaos::daemon {
@@ -324,6 +325,12 @@ nlohmann::json rule_store::describe(const live_rule& r) const {
   out["paused"] = r.paused();
   out["state"] = r.paused() ? "paused" : "active";
   if (r.restored) out["restored"] = true;
+  for (const std::string& name : r.compiled.hostnames) {
+    nlohmann::json& known = out["addresses"][name] = nlohmann::json::array();
+    if (const auto at = names_.find(name); at != names_.end())
+      for (const rules::ip_address& address : at->second) known.push_back(proc::text_of(address));
+    if (known.empty()) out["unresolved"].push_back(name);
+  }
   return out;
 }
 

@@ -93,15 +93,17 @@ std::uint64_t socket_inode(std::string_view link) {
   return number(link.substr(begin.size(), link.size() - begin.size() - 1), 10, inode) ? inode : 0;
 }
 
-std::string text_of(const rules::ip_address& address, std::uint16_t port) {
+std::string text_of(const rules::ip_address& address) {
   char text[INET6_ADDRSTRLEN] = {};
   constexpr std::uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  if (std::memcmp(address.data(), mapped, sizeof mapped) == 0) {
-    inet_ntop(AF_INET, address.data() + 12, text, sizeof text);
-    return std::string(text) + ":" + std::to_string(port);
-  }
-  inet_ntop(AF_INET6, address.data(), text, sizeof text);
-  return "[" + std::string(text) + "]:" + std::to_string(port);
+  const bool v4 = std::memcmp(address.data(), mapped, sizeof mapped) == 0;
+  inet_ntop(v4 ? AF_INET : AF_INET6, address.data() + (v4 ? 12 : 0), text, sizeof text);
+  return text;
+}
+
+std::string text_of(const rules::ip_address& address, std::uint16_t port) {
+  const std::string text = text_of(address);
+  return (text.find(':') == std::string::npos ? text : "[" + text + "]") + ":" + std::to_string(port);
 }
 
 std::vector<tcp_row> tcp_rows(std::int32_t pid) {

@@ -33,6 +33,7 @@ std::vector<tcp_row> parse_tcp(std::string_view text, std::size_t most = rows_ma
 // "socket:[4711]" → 4711; 0: something else.
 std::uint64_t socket_inode(std::string_view link);
 
+std::string text_of(const rules::ip_address& address);                      // 127.0.0.1, ::1
 std::string text_of(const rules::ip_address& address, std::uint16_t port);  // 127.0.0.1:80, [::1]:80
 
 std::vector<tcp_row> tcp_rows(std::int32_t pid);        // of the network namespace of that process

@@ -22,7 +22,10 @@ result<bank_image> make_bank(const std::vector<const compiled_rule*>& rules) {
       if (*at) *at += base;
     for (unsigned i = 0; i < r.term_count; ++i)
       if (r.terms[i].text) r.terms[i].text += base;
-    if (r.paused) continue;
+    if (r.paused) {
+      image.paused |= classes_to_arm(r);
+      continue;
+    }
     image.armed |= classes_to_arm(r);
     if (r.kind == abi::effect::down && r.how == abi::down_how::blackhole) image.holds_connects = true;
   }

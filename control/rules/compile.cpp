@@ -422,7 +422,7 @@ abi::class_set classes_to_arm(const abi::rule& rule) {
       case abi::term_kind::unix_path:
       case abi::term_kind::descriptor:
       case abi::term_kind::everything:
-        armed |= classes::close | classes::descriptor | classes::option | classes::readiness;
+        armed |= classes::close | classes::descriptor | classes::option | classes::readiness | classes::process;
         break;
       case abi::term_kind::file_path: armed |= classes::close | classes::descriptor; break;
       default: break;

@@ -41,7 +41,7 @@ result<compiled_rule> compile(const rule_spec& spec, const compile_setting& sett
 
 // What must be armed for the shim to carry the rule out: the rule's classes, and with address terms also close,
 // descriptor, option and readiness (descriptors come and go, non-blocking ones are held back in waiting calls,
-// redirected connects are asked about), with file terms close and descriptor.
+// redirected connects are asked about) and process (io_uring is refused), with file terms close and descriptor.
 abi::class_set classes_to_arm(const abi::rule& rule);
 
 std::uint64_t fnv1a64(const void* data, std::size_t n, std::uint64_t start = 0xcbf29ce484222325);
@@ -51,6 +51,7 @@ struct bank_image {
   std::vector<abi::rule> rules;
   std::string text = std::string(1, '\0');
   abi::class_set armed = 0;  // paused rules arm nothing
+  abi::class_set paused = 0; // what they would arm
   bool holds_connects = false;  // some rule may leave connects pending that are to go through when it ends
 };
 result<bank_image> make_bank(const std::vector<const compiled_rule*>& rules);  // in this order

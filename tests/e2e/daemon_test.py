@@ -130,7 +130,7 @@ class Daemon(SessionTest):
         owner.kill()
         owner.wait()
         until(lambda: self.rule("owned")["state"] == "ended", "the end of its owner's rule")
-        self.assertEqual(self.order(target, "page")["armed"], 0)
+        until(lambda: self.order(target, "page")["armed"] == 0, "the end of what lingers")
 
     def test_an_exported_preload_does_not_reach_the_controllers(self):
         if not os.path.exists(SHIM):

@@ -212,5 +212,27 @@ print(set(told.values()), flush=True)
         until(lambda: (r := self.rule(rule))["fired"] == r["events"], "every event")
 
 
+class Linger(SessionTest):
+    def test_books_stay_armed_for_a_while_after_the_last_rule_and_then_nothing(self):
+        target = self.target()
+        armed = lambda: self.order(target, "page")["armed"]
+        self.ok("set", "latency", "127.0.0.1:1", "1ms", "--name", "r")
+        in_force = armed()
+        self.ok("rm", "r")
+        lingering = armed()
+        self.assertNotEqual(lingering, 0)
+        self.assertEqual(lingering & ~in_force, 0)
+        until(lambda: armed() == 0, "the end of what lingers", deadline=10)
+
+    def test_stop_disarms_at_once_also_what_lingers(self):
+        target = self.target()
+        armed = lambda: self.order(target, "page")["armed"]
+        self.ok("set", "down", "127.0.0.1:1", "--how", "blackhole", "--name", "r")
+        self.ok("rm", "r")
+        self.assertNotEqual(armed(), 0)
+        self.ok("stop")
+        self.assertEqual(armed(), 0)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -257,5 +257,91 @@ class Run(SessionTest):
             until(lambda: ask() == "connected", "the end of the fault with the lease", deadline=6)
 
 
+IO_URING = r"""
+#include <errno.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(void) {
+  char room[120] = {0};
+  long raw, number = 425, n = 1;
+#if defined(__x86_64__)
+  __asm__ volatile("syscall" : "=a"(raw) : "a"(number), "D"(n), "S"(room) : "rcx", "r11", "memory");  /* no shim sees this one */
+#else
+  raw = syscall(number, n, room) < 0 ? -errno : 0;
+#endif
+  errno = 0;
+  long by_libc = syscall(425, 1, room);
+  printf("%ld %d %d\n", raw, by_libc < 0 ? errno : 0, prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+  fflush(stdout);
+  getchar();
+  return 0;
+}
+"""
+
+
+class IoUring(SessionTest):
+    build = Reach.build
+
+    def asks(self, *options):
+        p = self.start([CTL, "run", *options, "--", self.build(IO_URING)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        raw, by_libc, no_new_privs = map(int, p.stdout.readline().split())
+        return p, raw, by_libc, no_new_privs
+
+    def test_no_io_uring_answers_enosys_to_every_caller(self):
+        p, raw, by_libc, no_new_privs = self.asks("--no-io-uring")
+        self.assertEqual((raw, by_libc, no_new_privs), (-38, 38, 1))
+        process = next(q for q in self.ok("ps", "--json").json["processes"] if q["pid"] == p.pid)
+        self.assertIn("seccomp", process["limits"])
+        self.assertIn("seccomp", [f["code"] for f in self.ok("doctor", "--pid", p.pid, "--json").json["findings"]])
+        p.stdin.close()
+        self.assertEqual(p.wait(10), 0)
+
+    def test_without_it_nothing_is_filtered(self):
+        self.assertEqual(self.asks()[3], 0)
+
+    def test_while_address_rules_are_in_force_syscall_answers_enosys(self):
+        self.ok("set", "latency", "127.0.0.1:1", "1ms")
+        self.assertEqual(self.asks()[2], 38)
+
+    def test_ps_and_doctor_name_a_ring_in_use(self):
+        p, raw, _, _ = self.asks()
+        if raw < 0:
+            self.skipTest(f"no io_uring here: {os.strerror(-raw)}")
+        process = next(q for q in self.ok("ps", "--json").json["processes"] if q["pid"] == p.pid)
+        self.assertIn("io_uring", process["limits"])
+        self.assertIn("io_uring_in_use", [f["code"] for f in self.ok("doctor", "--pid", p.pid, "--json").json["findings"]])
+
+    def test_help_states_the_cost(self):
+        text = " ".join(self.ok("run", "--help").out.split())
+        for word in ("no_new_privs", "seccomp", "each system call"):
+            self.assertIn(word, text)
+
+
+class Preloads(SessionTest):
+    build = Reach.build
+
+    def test_competing_preloads_are_named(self):
+        other = self.build("#include <sys/types.h>\nssize_t recv(int a, void*b, size_t c, int d){(void)a;(void)b;(void)c;(void)d;return 0;}", "-shared", "-fPIC")
+        found = lambda answer: [f for f in answer.json["findings"] if f["code"] == "preload"]
+        told = found(self.ok("doctor", "sleep", "--json", env={"LD_PRELOAD": other}))
+        self.assertEqual([f["level"] for f in told], ["note"])
+        self.assertIn("recv", told[0]["text"])
+        p = self.start(["sleep", "600"], env={"LD_PRELOAD": f"{other}:{SHIM}"})
+        until(lambda: any("libchaos" in line for line in open(f"/proc/{p.pid}/maps")), "the shim")
+        told = found(self.ctl("doctor", "--pid", p.pid, "--json"))
+        self.assertEqual([f["level"] for f in told], ["limited"])
+        self.assertIn(f"{SHIM.rsplit('/', 1)[1]}:{other}", told[0]["instead"])
+
+    def test_a_cleared_environment_is_told(self):
+        p = self.start(["env", "-i", "sleep", "600"])
+        until(lambda: os.readlink(f"/proc/{p.pid}/exe").endswith(("sleep", "coreutils")), "sleep")
+        told = {f["code"]: f for f in self.ctl("doctor", "--pid", p.pid, "--json").json["findings"]}
+        self.assertIn("not_loaded", told)
+        self.assertIn("env -i", told["no_preload"]["text"])
+        self.assertIn("env -i", self.ok("run", "--", "env", "-i", "true").err)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -1,13 +1,13 @@
 // chaos-ctl doctor: why is nothing happening? For a program, a process, a rule, or the session.
 #include <algorithm>
 #include <charconv>
-#include <fnmatch.h>
 
 #include "../help.hpp"
 #include "../link.hpp"
 #include "../pages.hpp"
 #include "../reach.hpp"
 #include "../rule_view.hpp"
+#include "../why.hpp"
 #include "chaos/abi/effects.hpp"
 #include "chaos/abi/report_page.hpp"
 #include "control/rules/options.hpp"
@@ -71,46 +71,6 @@ int examine_live(const invocation& from, pid_t pid) {
   return status;
 }
 
-// Reasons, most telling first.
-std::vector<std::string> reasons_for(const json& rule, const std::vector<attached_process>& processes, const session_location& where, bool stopped) {
-  std::vector<std::string> reasons;
-  const json& spec = rule.contains("rule") && rule["rule"].is_object() ? rule["rule"] : rule;
-  if (rule_ended(rule)) reasons.push_back("it ended: " + text_of(rule, "ended_reason", "its time was up"));
-  if (stopped) reasons.push_back("everything is off: `chaos-ctl stop` marked the page, and no daemon has looked at it since");
-  if (flag_of(rule, "paused")) reasons.push_back("it is paused: chaos-ctl resume " + std::to_string(number(rule, "id")));
-  if (processes.empty()) {
-    const auto hint = elsewhere_hint(where);
-    reasons.push_back(hint.empty() ? "no process is attached: start one with chaos-ctl run -- CMD" : hint);
-  }
-  const auto glob = text_of(spec, "process");
-  if (!glob.empty() && !processes.empty() && std::ranges::none_of(processes, [&](const attached_process& p) {
-        const auto base = p.executable.substr(p.executable.rfind('/') + 1);
-        return fnmatch(glob.c_str(), p.executable.c_str(), 0) == 0 || fnmatch(glob.c_str(), base.c_str(), 0) == 0 || fnmatch(glob.c_str(), p.name.c_str(), 0) == 0;
-      }))
-    reasons.push_back("no attached process matches --process " + glob);
-  if (const auto pid = number(spec, "pid"); pid && std::ranges::none_of(processes, [&](const auto& p) { return static_cast<std::uint64_t>(p.pid) == pid; }))
-    reasons.push_back("process " + std::to_string(pid) + " (--pid) is not attached");
-  else if (const auto text = text_of(spec, "pid"); !text.empty() && std::ranges::none_of(processes, [&](const auto& p) { return std::to_string(p.pid) == text; }))
-    reasons.push_back("process " + text + " (--pid) is not attached");
-  for (const auto& h : array_of(rule, "unresolved"))
-    if (h.is_string()) reasons.push_back("the name " + h.get<std::string>() + " resolves to nothing here, and no process has looked it up");
-  const auto kind = rules::find_kind(text_of(rule, "kind"));
-  for (const auto& p : processes) {
-    const std::string who = p.name + " (pid " + std::to_string(p.pid) + ")";
-    if (kind == abi::effect::enomem && (p.limits & abi::attach_limits::own_allocator)) reasons.push_back(who + " brings its own malloc");
-    if (!text_of(spec, "stack").empty() && (p.limits & abi::attach_limits::no_stacks)) reasons.push_back(who + " was started without --stacks");
-    if (p.limits & abi::attach_limits::io_uring) reasons.push_back(who + " uses io_uring, which no preload sees");
-  }
-  const auto target = text_of(rule, "target");
-  if (reasons.empty()) {
-    reasons.push_back("no call of an attached process went to " + target + " since it was set. A connection must be there: an address matches the remote end, and "
-                      "listen:PORT those that were accepted. chaos-ctl set observe '*' --everything --for 10s and chaos-ctl watch show what there is");
-    if (!text_of(spec, "on").empty()) reasons.push_back("it acts on " + text_of(spec, "on") + " only (--on): chaos-ctl doctor --pid PID lists what a process imports");
-    if (!text_of(spec, "direction").empty()) reasons.push_back("it acts in the direction " + text_of(spec, "direction") + " only");
-  }
-  return reasons;
-}
-
 int examine_rule(const invocation& from, const std::string& wanted) {
   invocation ask_as = from;
   json answer;
@@ -119,18 +79,20 @@ int examine_rule(const invocation& from, const std::string& wanted) {
   for (const auto& rule : array_of(answer, "rules")) {
     if (std::to_string(number(rule, "id")) != wanted && text_of(rule, "name") != wanted) continue;
     const auto processes = attached_in(where.folder);
-    const bool matched = number(rule, "matched") > 0;
-    const auto page = look_at_rule_page(where.folder);
-    std::vector<std::string> reasons;
-    if (!matched || rule_ended(rule) || flag_of(rule, "paused")) reasons = reasons_for(rule, processes, where, page.stopped);
-    if (matched && number(rule, "fired") == 0 && reasons.empty())
-      reasons.push_back("it matched " + human_count(number(rule, "matched")) + " calls and its trigger (--probability, --toxicity, --when, --after, --times) let none of them fire");
+    const auto reasons = why_nothing(rule, where);
     if (from.json) {
-      print_json({{"rule", rule}, {"reasons", reasons}, {"attached", processes.size()}});
+      json texts = json::array(), why = json::array();
+      for (const auto& r : reasons) {
+        texts.push_back(r.text);
+        why.push_back({{"code", r.code}, {"text", r.text}, {"nearest", r.nearest}});
+      }
+      print_json({{"rule", rule}, {"reasons", texts}, {"why", why}, {"attached", processes.size()}});
       return exits::done;
     }
     print(paint(ink::bold, text_of(rule, "name")) + ": matched " + human_count(number(rule, "matched")) + ", fired " + human_count(number(rule, "fired")) + "\n");
-    for (const auto& reason : reasons) print("  - " + wrapped(reason, 4) + "\n");
+    for (const auto& r : reasons) print("  - " + wrapped(r.text, 4) + "\n");
+    if (const auto n = number(rule, "unreached_live"))
+      print("  - " + wrapped(human_count(n) + " live connections could not be broken at once (ptrace is not permitted): they break at their next call", 4) + "\n");
     if (reasons.empty()) print("  it works\n");
     return exits::done;
   }

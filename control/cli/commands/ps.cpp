@@ -1,8 +1,10 @@
 // chaos-ctl ps: processes that the shim is attached to.
+#include <algorithm>
 #include <chrono>
 
 #include "../link.hpp"
 #include "../pages.hpp"
+#include "../reach.hpp"
 #include "../rule_view.hpp"
 
 namespace chaos::cli::commands {
@@ -22,6 +24,12 @@ int ps(const invocation& from) {
   json answer;
   session_location where;
   if (const int status = ask(from, protocol::command::ps, json::object(), answer, &where)) return status;
+  for (auto& p : answer["processes"]) {  // and what can be seen only from outside
+    json& limits = p["limits"];
+    if (!limits.is_array()) limits = json::array();
+    for (const std::string& seen : observed_limits(static_cast<pid_t>(number(p, "pid"))))
+      if (std::ranges::find(limits, json(seen)) == limits.end()) limits.push_back(seen);
+  }
   if (from.json) {
     print_json(answer);
     return exits::done;

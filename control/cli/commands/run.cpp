@@ -1,7 +1,11 @@
 // chaos-ctl run: becomes the target under the shim. What can be known to fail is refused before; what fails silently in
 // the loader is found out by a watcher that is nobody's child.
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,8 +13,11 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include "../link.hpp"
 #include "../local_check.hpp"
@@ -64,6 +71,36 @@ void leave_watcher(const std::string& folder, const std::string& program, const 
   watch_attach(target, folder, program, library);
 }
 
+// Programs that ask for io_uring are told that the kernel has none, also past libc and before any rule. The filter stays
+// for good, with every child, and wants no_new_privs.
+bool refuse_io_uring() {
+#if defined(__x86_64__)
+  constexpr std::uint32_t machine = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+  constexpr std::uint32_t machine = AUDIT_ARCH_AARCH64;
+#else
+#error "seccomp filter: name the audit architecture"
+#endif
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, machine, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{static_cast<unsigned short>(std::size(code)), code};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+// `env -i CMD`: the program that matters starts without our environment.
+bool clears_environment(const std::vector<std::string>& words) {
+  if (words[0].substr(words[0].rfind('/') + 1) != "env") return false;
+  for (std::size_t i = 1; i < words.size() && (words[i][0] == '-' || words[i].find('=') != std::string::npos); ++i)
+    if (words[i] == "-" || words[i] == "-i" || words[i] == "--ignore-environment") return true;
+  return false;
+}
+
 void prepend(const char* name, const std::string& value, const char* separator) {
   const char* const old = std::getenv(name);
   setenv(name, (old && *old ? value + separator + old : value).c_str(), 1);
@@ -105,6 +142,8 @@ int run(const invocation& from) {
 
   for (const auto& f : program->findings)
     if (f.level == severity::limited) warn(f.text + (f.instead.empty() ? "" : "; " + f.instead));
+  if (clears_environment(from.words))
+    warn("env -i drops LD_PRELOAD, so that no fault reaches what it starts: chaos-ctl run belongs behind it (env -i chaos-ctl run -- …)");
   unsetenv(abi::env_run);
   if (!own_rules->empty()) {
     auto begun = link->call(protocol::command::run_begin, {{"pid", getpid()}, {"rules", *own_rules}});
@@ -118,6 +157,8 @@ int run(const invocation& from) {
   prepend("LD_PRELOAD", program->needs_asan_first ? program->asan_library + ":" + *library : *library, ":");
   if (from.session == "new" && isatty(2)) note("CHAOS_SESSION=" + where->session);
 
+  if (from.has("--no-io-uring") && !refuse_io_uring())
+    return report({problem_code::failed, std::string("--no-io-uring: the kernel takes no seccomp filter: ") + std::strerror(errno), "--no-io-uring", {}}, from);
   leave_watcher(where->folder, from.words[0], *library);
   std::vector<char*> argv;
   for (const auto& word : from.words) argv.push_back(const_cast<char*>(word.c_str()));

@@ -66,7 +66,7 @@ TEST(Compile, FilesAndDescriptors) {
 }
 
 TEST(Compile, ArmsWhatTheShimNeedsBesides) {
-  const auto support = classes::close | classes::descriptor | classes::option | classes::readiness;
+  const auto support = classes::close | classes::descriptor | classes::option | classes::readiness | classes::process;
   for (const char* target : {"redis:6379", "10.0.0.0/8", "listen:80", "unix:/x", "fd:3", "[::1]:80"})
     EXPECT_EQ(classes_to_arm(good({"observe", target})) & support, support) << target;
   EXPECT_EQ(classes_to_arm(good({"error", "file:/x", "EIO"})), classes::files | classes::close | classes::descriptor);

@@ -95,6 +95,48 @@ TEST(PageWriter, LeaseIsThreeSecondsAheadAfterPublishing) {
   EXPECT_EQ(page->lease_left_ns(), 0u);
 }
 
+TEST(PageWriter, BookkeepingClassesLingerWhenTheLastRuleIsGone) {
+  const temporary_folder folder;
+  auto page = page_writer::open(folder.session());
+  ASSERT_TRUE(page) << page.error().message;
+  namespace classes = abi::classes;
+  rules::bank_image image = image_of(2);
+  image.armed = classes::stream_in | classes::readiness | classes::close | classes::process | classes::alloc;
+  page->publish(image);
+  page->publish({});
+  EXPECT_EQ(page->page().armed_classes.load(), classes::stream_in | classes::readiness | classes::close) << "no allocation, no system call by number";
+  EXPECT_EQ(page->page().banks[page->page().generation.load() % 2].count, 0u);
+  image.armed = classes::alloc;
+  page->publish(image);
+  EXPECT_EQ(page->page().armed_classes.load(), classes::stream_in | classes::readiness | classes::close | classes::alloc);
+  page->stop_lingering();
+  EXPECT_EQ(page->page().armed_classes.load(), classes::alloc);
+}
+
+TEST(PageWriter, LingeringEndsByItself) {
+  const temporary_folder folder;
+  auto page = page_writer::open(folder.session());
+  ASSERT_TRUE(page) << page.error().message;
+  rules::bank_image image = image_of(2);
+  image.armed = abi::classes::stream_in;
+  page->publish(image);
+  page->publish({});
+  EXPECT_NE(page->page().armed_classes.load(), 0u);
+  EXPECT_TRUE(testing_support::wait_for([&] { page->renew_lease(); return page->page().armed_classes.load() == 0; }));
+}
+
+TEST(PageWriter, PausedRulesDoNotLinger) {
+  const temporary_folder folder;
+  auto page = page_writer::open(folder.session());
+  ASSERT_TRUE(page) << page.error().message;
+  rules::bank_image image = image_of(2);
+  image.armed = abi::classes::stream_in;
+  page->publish(image);
+  image.paused = std::exchange(image.armed, 0);
+  page->publish(image);
+  EXPECT_EQ(page->page().armed_classes.load(), 0u);
+}
+
 TEST(PageWriter, RefusesAPageOfAnotherVersionAndLeavesItAlone) {
   const temporary_folder folder;
   const auto where = folder.session();
