@@ -34,7 +34,8 @@ delay_line* take_line() {
     l.first = l.count = l.step = l.rule = l.blackhole_rule = l.bandwidth_rule = 0;
     l.blackhole_until_ns = l.rate = l.empty_ns = 0;
     l.shared = nullptr;
-    l.end_seen = l.head_judged = l.head_lost = l.head_twice = l.stamped = false;
+    l.end_seen = l.head_judged = l.head_lost = l.head_twice = false;
+    l.stamped_since_ns = 0;
     l.threshold = l.own_threshold = 0;
     return &l;
   }
@@ -165,9 +166,8 @@ bool gates(const descriptor& d, const rule_view& v) {
 
 namespace {
 
-// When the datagram at the head arrived. UDP: the kernel's own receive time (asked of a peek that takes nothing), so
-// that waiting behind others does not add up; elsewhere the moment that it is first seen.
-std::uint64_t datagram_arrival(const descriptor& d, int fd, std::uint64_t now, sockaddr_storage& from, socklen_t& from_length) {
+// Peeks at the head without taking a byte of it: who sent it, and the kernel's receive time of it (0: none to be had).
+std::int64_t peek_stamp(const descriptor& d, int fd, sockaddr_storage& from, socklen_t& from_length) {
   char nothing;
   iovec none{&nothing, 0};
   msghdr peek{};
@@ -176,12 +176,24 @@ std::uint64_t datagram_arrival(const descriptor& d, int fd, std::uint64_t now, s
   peek.msg_iov = &none;
   peek.msg_iovlen = 1;
   from_length = 0;
-  if (sys::call(SYS_recvmsg, fd, &peek, MSG_PEEK | MSG_DONTWAIT) < 0) return now;
+  if (sys::call(SYS_recvmsg, fd, &peek, MSG_PEEK | MSG_DONTWAIT) < 0) return 0;
   from_length = peek.msg_namelen;
-  timespec stamp{}, wall{};
-  if (d.kind != descriptor_kind::udp || sys::control(fd, SIOCGSTAMPNS, &stamp) != 0) return now;
+  timespec stamp{};
+  if (d.kind != descriptor_kind::udp || sys::control(fd, SIOCGSTAMPNS, &stamp) != 0) return 0;
+  return stamp.tv_sec * std::int64_t{1'000'000'000} + stamp.tv_nsec;
+}
+
+// When the datagram at the head arrived. UDP: the kernel's own receive time, so that waiting behind others does not add
+// up; elsewhere the moment that it is first seen. For a datagram that came before the kernel kept times it answers with
+// the time of the question, another one each time: such a one was there when the first question was asked.
+std::uint64_t datagram_arrival(const descriptor& d, int fd, const delay_line& line, std::uint64_t now, sockaddr_storage& from,
+                               socklen_t& from_length) {
+  const std::int64_t stamp = peek_stamp(d, fd, from, from_length);
+  if (!stamp) return now;
+  timespec wall{};
   sys::call(SYS_clock_gettime, CLOCK_REALTIME, &wall);
-  const std::int64_t age = (wall.tv_sec - stamp.tv_sec) * 1'000'000'000 + (wall.tv_nsec - stamp.tv_nsec);
+  const std::int64_t age = wall.tv_sec * std::int64_t{1'000'000'000} + wall.tv_nsec - stamp;
+  if (age < 1'000'000 && peek_stamp(d, fd, from, from_length) != stamp) return line.stamped_since_ns;
   return age > 0 && age < 10'000'000'000 ? now - static_cast<std::uint64_t>(age) : now;
 }
 
@@ -197,10 +209,10 @@ void mask_for_peer(const rule_view& v, const descriptor& d, const sockaddr_stora
 due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller) {
   due out;
   out.gated = true;
-  if (!line.stamped && d.kind == descriptor_kind::udp) {  // from the first question on the kernel keeps receive times
+  if (!line.stamped_since_ns && d.kind == descriptor_kind::udp) {  // from the first question on the kernel keeps receive times
     timespec ignored;
     sys::control(fd, SIOCGSTAMPNS, &ignored);
-    line.stamped = true;
+    line.stamped_since_ns = sys::now_ns();
   }
   for (unsigned lost = 0; lost < 1024; ++lost) {
     const std::uint64_t now = sys::now_ns();
@@ -211,7 +223,7 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
     if (!line.head_judged) {
       sockaddr_storage from{};
       socklen_t from_length = 0;
-      const std::uint64_t arrived = datagram_arrival(d, fd, now, from, from_length);
+      const std::uint64_t arrived = datagram_arrival(d, fd, line, now, from, from_length);
       int bytes = 0;
       sys::control(fd, FIONREAD, &bytes);
       std::uint64_t mask[4];

@@ -25,12 +25,13 @@ struct delay_line {
   std::uint64_t last_arrival_ns;
   std::uint32_t step;                 // threshold lies this far above what has arrived
   std::uint32_t rule;                 // whose delay it is (the latest one)
+  std::uint64_t stamped_since_ns;     // datagrams: the kernel keeps receive times since then; 0: it was not asked to
   std::uint32_t blackhole_rule;       // nothing moves while this rule is in force
   std::uint64_t blackhole_until_ns;   // then the connection closes; 0: it does not
   std::uint32_t bandwidth_rule;       // data is released at `rate` while this rule is in force
   std::uint64_t rate, empty_ns;       // virtual time: when the bucket is empty
   std::atomic<std::uint64_t>* shared; // the same, of all connections; nullptr: own
-  bool head_judged, head_lost, head_twice, stamped;  // datagrams: the one at the head was looked at
+  bool head_judged, head_lost, head_twice;  // datagrams: the one at the head was looked at
   int threshold;                      // SO_RCVLOWAT as we set it; 0: as the program has it
   int own_threshold;                  // what the program set itself; 0: never
 };

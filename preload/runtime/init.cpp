@@ -116,7 +116,7 @@ void attach() {
   s.start_ticks = start_ticks();
   s.attached_ns = sys::now_ns();
   s.run = self.run;
-  s.limits.store(abi::attach_limits::no_stacks, std::memory_order_relaxed);
+  s.limits.store(0, std::memory_order_relaxed);
   s.generation.store(0, std::memory_order_relaxed);
   s.parent = static_cast<int>(sys::call(SYS_getppid));
   s.functions = abi::function_count;

@@ -153,7 +153,6 @@ int run(const invocation& from) {
   }
   setenv(abi::env_dir, where->base.c_str(), 1);
   setenv(abi::env_session, where->session.c_str(), 1);
-  if (from.has("--stacks")) setenv(abi::env_stacks, "1", 1);
   prepend("LD_PRELOAD", program->needs_asan_first ? program->asan_library + ":" + *library : *library, ":");
   if (from.session == "new" && isatty(2)) note("CHAOS_SESSION=" + where->session);
 

@@ -83,7 +83,7 @@ INSTANTIATE_TEST_SUITE_P(All, WrongCommandLine, testing::Values(
     wrong{{"list", "--session"}, "missing_word", "--session", "NAME"},
     wrong{{"list", "--session="}, "missing_word", "--session", "needs a value"},
     wrong{{"run", "--set", "--", "ls"}, "missing_word", "--set", "RULE"},
-    wrong{{"run", "--stack", "--", "ls"}, "unknown_option", "--stack", "--stacks"},
+    wrong{{"run", "--sett", "--", "ls"}, "unknown_option", "--sett", "--set"},
     wrong{{"set", "latency", "a:1", "1ms", "--jiter", "1ms"}, "unknown_option", "--jiter", "--jitter"},
     wrong{{"watch", "--last"}, "missing_word", "--last", "N"},
     wrong{{"-x"}, "unknown_option", "-x", "-x"}), chaos::testing_support::parameter_name);
