@@ -113,7 +113,7 @@ TEST(Armed, ForOthersChangesNoErrnoNoRandomSequenceAndNoResult) {
 TEST(Armed, AFiringRuleChangesNoRandomSequence) {
   temporary_folder folder;
   session s(folder.path());
-  const auto slow = s.set("latency fd:4 1us --jitter 1us"), seen = s.set("observe malloc");  // 4: the reader's end
+  const auto slow = s.set("latency fd:3,fd:4,fd:5,fd:6,fd:7 1us --jitter 1us"), seen = s.set("observe malloc");  // wherever the pair lies
   const outcome native = run({SAME}, natively()), armed = run({SAME}, under_shim(folder.path()));
   EXPECT_EQ(armed.out, native.out);
   EXPECT_GT(s.count(slow).fired, 0u);
