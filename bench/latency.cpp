@@ -107,7 +107,7 @@ void compare(const char* what, session& s, int rounds, bool loop) {
     again.push_back(d2 - d);
     added.push_back(x - target_us - d2);
   }
-  if (s.count(id).fired != static_cast<std::uint64_t>(rounds)) std::printf("| %s: fired %lu times in %d rounds\n", what, static_cast<unsigned long>(s.count(id).fired), rounds);
+  if (s.count(id).fired != static_cast<std::uint64_t>(rounds)) std::fprintf(stderr, "%s: fired %lu times in %d rounds, %lu lapses of the lease\n", what, static_cast<unsigned long>(s.count(id).fired), rounds, static_cast<unsigned long>(s.report().session.lease_lapses.load()));
   s.remove(id);
   std::printf("| A/A, %s | %+.1f | %+.1f | 0 |\n", what, percentile(again, 0.5), percentile(again, 0.99));
   std::printf("| 1 ms, %s (direct: %.1f us) | %+.1f | %+.1f | ≤ +45 |\n", what, percentile(directly, 0.5), percentile(added, 0.5), percentile(added, 0.99));

@@ -45,14 +45,15 @@ delay_line* take_line() {
 // What the kernel holds: bytes, and whether an end, error or hang-up stands behind them.
 struct queue { std::uint64_t bytes; bool end; };
 queue queued(const descriptor& d, int fd) {
-  int n = 0;
-  const unsigned long request = d.kind == descriptor_kind::tcp ? SIOCINQ : FIONREAD;
-  if (sys::control(fd, request, &n) != 0 || n < 0) n = 0;
+  // The poll first: what is readable then is still counted after it. The other way round a byte that comes in between
+  // would make a stream "readable without bytes", which is what its end looks like.
   pollfd p{fd, POLLIN | POLLRDHUP, 0};
   const timespec none{0, 0};
   const long ready = sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8);
+  int n = 0;
+  const unsigned long request = d.kind == descriptor_kind::tcp ? SIOCINQ : FIONREAD;
+  if (sys::control(fd, request, &n) != 0 || n < 0) n = 0;
   const bool hup = ready > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
-  // A readable stream without bytes is at its end; so is one that hung up.
   const bool empty_but_readable = ready > 0 && (p.revents & POLLIN) && n == 0 && d.kind != descriptor_kind::udp;
   return {static_cast<std::uint64_t>(n), hup || empty_but_readable};
 }

@@ -19,7 +19,8 @@ constinit thread_local thread_state this_thread __attribute__((tls_model("initia
 
 bool lease_holds(std::uint64_t now_ns) {
   const std::uint64_t until = page->lease_until_ns.load(std::memory_order_relaxed);
-  return now_ns < until && until - now_ns <= abi::lease_ns + 100'000'000;
+  // A second of grace: `now` may be a little old by here, when this thread was not running while the lease was renewed.
+  return now_ns < until && until - now_ns <= abi::lease_ns + 1'000'000'000;
 }
 
 namespace {

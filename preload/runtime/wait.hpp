@@ -22,7 +22,7 @@ class precise_timer {
   long slack_;
 };
 
-inline constexpr std::uint64_t slice_ns = 10'000'000;   // event loops look at the rules at least so often while holding
+inline constexpr std::uint64_t slice_ns = 8'000'000;    // waits look at the rules at least so often while holding: a removal lets go within 10 ms
 inline constexpr std::uint64_t spin_ns = 50'000;        // the last part of a precise wait is spun
 void spin_until(std::uint64_t due_ns);
 

@@ -76,14 +76,14 @@ TEST_F(Blocking, LatencyIsNoThroughputLimit) {  // 50 messages 1 ms apart, each 
 TEST_F(Blocking, APeekWaitsAndTheReadAfterItDoesNot) {
   tcp_pair p;
   delay(p.target(), 20);
+  const double start = monotonic_ms();
   put(p.far, "hello");
   char b[5];
-  const timed peek = time_of([&] { return recv(p.near, b, 5, MSG_PEEK); });
+  EXPECT_EQ(recv(p.near, b, 5, MSG_PEEK), 5);
+  EXPECT_TRUE(on_time(monotonic_ms() - start, 20));
   const timed read = time_of([&] { return recv(p.near, b, 5, 0); });
-  EXPECT_EQ(peek.result, 5);
-  EXPECT_TRUE(on_time(peek.ms, 20));
   EXPECT_EQ(read.result, 5);
-  EXPECT_LT(read.ms, slack_ms);
+  EXPECT_LT(read.ms, 15);
 }
 
 TEST_F(Blocking, WaitallCollectsAllOfIt) {
@@ -173,20 +173,40 @@ TEST_F(Blocking, AResetComesBehindHeldData) {
 }
 
 TEST_F(Blocking, RemovalLetsGoWithin10Ms) {
-  tcp_pair p;
-  const auto id = delay(p.target(), 5000);
-  put(p.far, "hello");
-  double removed = 0;
-  std::thread remover([&] {
-    wait_until([&] { return s.count(id).fired > 0; });
-    removed = monotonic_ms();
-    s.remove(id);
+  expect_prompt([&] {
+    tcp_pair p;
+    const auto id = delay(p.target(), 5000);
+    put(p.far, "hello");
+    double removed = 0;
+    std::thread remover([&] {
+      wait_until([&] { return s.count(id).fired > 0; });
+      removed = monotonic_ms();
+      s.remove(id);
+    });
+    char b[5];
+    EXPECT_EQ(recv(p.near, b, 5, 0), 5);
+    const double now = monotonic_ms();
+    remover.join();
+    return now - removed;
   });
-  char b[5];
-  EXPECT_EQ(recv(p.near, b, 5, 0), 5);
-  const double now = monotonic_ms();
-  remover.join();
-  EXPECT_LT(now - removed, 10 + 5);
+}
+
+TEST_F(Blocking, EveryArrivalIsCountedOnce) {
+  tcp_pair p;
+  const auto id = s.set("latency " + p.target() + " 20us");
+  std::thread peer([&] {
+    char c;
+    while (recv(p.far, &c, 1, 0) == 1) send(p.far, &c, 1, MSG_NOSIGNAL);
+  });
+  constexpr int rounds = 3000;
+  for (int i = 0; i < rounds; ++i) {
+    char c = 'x';
+    ASSERT_EQ(send(p.near, &c, 1, 0), 1);
+    ASSERT_EQ(recv(p.near, &c, 1, 0), 1);
+  }
+  EXPECT_EQ(s.count(id).fired, static_cast<std::uint64_t>(rounds));
+  shutdown(p.near, SHUT_WR);
+  peer.join();
 }
 
 TEST_F(Blocking, ALapsedLeaseLetsGo) {
@@ -269,12 +289,12 @@ TEST_F(Blocking, UdpUnixAndPipesAreDelayed) {
   };
   for (const auto& k : kinds) {
     const auto id = delay(k.target, 20);
+    const double start = monotonic_ms();
     ASSERT_EQ(write(k.far, "hello", 5), 5);
     char b[6] = {};
-    const timed t = time_of([&] { return read(k.near, b, 5); });
-    EXPECT_EQ(t.result, 5) << k.name;
+    EXPECT_EQ(read(k.near, b, 5), 5) << k.name;
     EXPECT_STREQ(b, "hello") << k.name;
-    EXPECT_TRUE(on_time(t.ms, 20)) << k.name;
+    EXPECT_TRUE(on_time(monotonic_ms() - start, 20)) << k.name;
     EXPECT_EQ(s.count(id).fired, 1u) << k.name;
     s.clear();
   }
