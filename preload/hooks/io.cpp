@@ -255,7 +255,13 @@ bool serve_delay(frame& f) {
   std::uint32_t rule = 0;
   for (unsigned i = 0; i < f.made.judged.count; ++i)
     if (f.made.judged.fired[i].delay_ns) rule = f.made.judged.fired[i].rule->id;
-  if (hold_until(f.made.facts.now_ns + delay, rule) != waited::interrupted) return true;
+  const waited w = hold_until(f.made.facts.now_ns + delay, rule);
+  if (w != waited::due) {  // let go early: what is counted is what was really added
+    const std::uint64_t really = sys::now_ns() - f.made.facts.now_ns;
+    for (unsigned i = 0; i < f.made.judged.count; ++i)
+      f.made.judged.fired[i].delay_ns = least(f.made.judged.fired[i].delay_ns, really);
+  }
+  if (w != waited::interrupted) return true;
   f.error = EINTR;
   return false;
 }
