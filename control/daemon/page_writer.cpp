@@ -65,7 +65,7 @@ result<page_writer> page_writer::open(const protocol::session_location& where) {
 
 page_writer::page_writer(page_writer&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), page_(std::exchange(other.page_, nullptr)), armed_(other.armed_),
-      holds_connects_(other.holds_connects_), books_(other.books_), connects_(other.connects_) {}
+      holds_(other.holds_), books_(other.books_), connects_(other.connects_) {}
 
 page_writer::~page_writer() {
   if (page_) munmap(page_, sizeof(abi::rule_page));
@@ -84,8 +84,8 @@ abi::class_set page_writer::lingering_now() const { return books_.classes | conn
 void page_writer::publish(const rules::bank_image& image) {
   const std::uint64_t now = monotonic_ns();
   if (const abi::class_set gone = armed_ & ~image.armed & ~image.paused & bookkeeping) books_ = {books_.classes | gone, now + books_linger_ns};
-  if (holds_connects_ && !image.holds_connects) connects_ = {abi::classes::readiness | abi::classes::connect, now + connect_patience_ns};
-  holds_connects_ = image.holds_connects;
+  if (holds_ && !image.holds) connects_ = {abi::classes::readiness | abi::classes::connect, now + connect_patience_ns};
+  holds_ = image.holds;
   armed_ = image.armed;
   rules::bank_image published = image;
   published.armed |= lingering_now();

@@ -57,7 +57,7 @@ class page_writer {
   abi::rule_page* page_ = nullptr;
   // When a rule ends, a program may still hold what came of it: a connect that was redirected, a registration that was
   // masked. It notices in its next call, if that call is still ours. So the classes that keep books linger, over an empty
-  // bank; after a rule that black-holed connects, waits and connects do until the kernel itself would have given such a
+  // bank; after a rule that black-holed connections, waits and connects do until the kernel itself would have given a
   // connect up.
   struct lingering {
     abi::class_set classes;
@@ -65,7 +65,7 @@ class page_writer {
   };
   abi::class_set lingering_now() const;
   abi::class_set armed_ = 0;  // without what lingers
-  bool holds_connects_ = false;
+  bool holds_ = false;
   lingering books_{0, 0}, connects_{0, 0};
 };
 

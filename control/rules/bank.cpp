@@ -27,7 +27,7 @@ result<bank_image> make_bank(const std::vector<const compiled_rule*>& rules) {
       continue;
     }
     image.armed |= classes_to_arm(r);
-    if (r.kind == abi::effect::down && r.how == abi::down_how::blackhole) image.holds_connects = true;
+    if ((r.kind == abi::effect::down && r.how == abi::down_how::blackhole) || r.kind == abi::effect::timeout || r.kind == abi::effect::partition) image.holds = true;
   }
   if (image.text.size() > abi::text_pool_bytes)
     return problem{problem_code::too_many, "the names and patterns of all rules together are longer than " +

@@ -422,7 +422,8 @@ abi::class_set classes_to_arm(const abi::rule& rule) {
       case abi::term_kind::unix_path:
       case abi::term_kind::descriptor:
       case abi::term_kind::everything:
-        armed |= classes::close | classes::descriptor | classes::option | classes::readiness | classes::process;
+        // connect: what is put into an epoll set before it is connected is known from there on
+        armed |= classes::close | classes::descriptor | classes::option | classes::readiness | classes::process | classes::connect;
         break;
       case abi::term_kind::file_path: armed |= classes::close | classes::descriptor; break;
       default: break;

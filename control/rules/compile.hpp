@@ -52,7 +52,7 @@ struct bank_image {
   std::string text = std::string(1, '\0');
   abi::class_set armed = 0;  // paused rules arm nothing
   abi::class_set paused = 0; // what they would arm
-  bool holds_connects = false;  // some rule may leave connects pending that are to go through when it ends
+  bool holds = false;        // some rule may black-hole connections that are to go on when it ends
 };
 result<bank_image> make_bank(const std::vector<const compiled_rule*>& rules);  // in this order
 std::uint64_t checksum_of(const abi::rule* rules, std::uint32_t count, const char* text, std::uint32_t text_used);

@@ -66,7 +66,7 @@ std::uint64_t send_deadline(int fd, std::uint64_t now) {
 
 int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) {
   const void* caller = __builtin_return_address(0);
-  if (!inside()) heal_redirects();
+  if (!inside()) heal_held();
   const rule_view* v = inside() ? nullptr : current_view();
   if (!v || !to || n < sizeof to->sa_family || to->sa_family == AF_UNSPEC || !(v->classes & (abi::classes::connect | abi::classes::data))) {
     forget(fd);

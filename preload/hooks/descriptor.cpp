@@ -49,7 +49,10 @@ int own_ioctl(int fd, unsigned long request, void* argument) {
   inside_scope work;
   const int before = errno;
   const due q = look(*d, fd, *v, abi::function_id::ioctl, __builtin_return_address(0));
-  if (q.gated && q.bytes < static_cast<std::uint64_t>(*static_cast<int*>(argument))) *static_cast<int*>(argument) = static_cast<int>(q.bytes);
+  if (q.gated && q.bytes < static_cast<std::uint64_t>(*static_cast<int*>(argument))) {
+    *static_cast<int*>(argument) = static_cast<int>(q.bytes);
+    refire(fd);  // who trusts edges (nginx) reads no more than that, and what comes due after it is to be told of
+  }
   errno = before;
   work.end();
   return result;

@@ -101,7 +101,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
       watch& x = s.watches[i];
       const descriptor* d = entry_of(x.fd);
       const bool waiting_connect = d && (d->redirected.load(std::memory_order_relaxed) || d->connect_due_ns.load(std::memory_order_relaxed) ||
-                                         d->send_due_ns.load(std::memory_order_relaxed) || closes_by_itself(*d));
+                                         d->send_due_ns.load(std::memory_order_relaxed) || black_holed(*d));
       if (!x.held && !waiting_connect) continue;
       const hold h = held_back(w, x, *v);
       slices = true;
@@ -131,11 +131,11 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
     }
     const int error = errno;
     if (!relock_set(s)) { errno = error; return n; }
-    heal_redirects();
+    heal_held();
     v = current_view();
     if (n < 0 || !v) {
       lift_all(w, s);
-      if (!v) heal_redirects();
+      if (!v) heal_held();
       unlock_set(s);
       if (n == 0 && (deadline == never || sys::now_ns() < deadline)) return -2;  // the rules went away: wait on plainly
       errno = error;
@@ -169,7 +169,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
 int wait(abi::function_id self, const void* caller, int fd, epoll_event* events, int room, const timespec* timeout, const sigset_t* mask, bool& plain) {
   plain = true;
   if (inside() || room <= 0) return 0;
-  heal_redirects();
+  heal_held();
   const rule_view* v = current_view();
   if (!v || !(v->classes & (abi::classes::data | abi::classes::connect))) return 0;
   const int before = errno;

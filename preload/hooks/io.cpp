@@ -293,6 +293,7 @@ bool serve_ending(frame& f, road& way) {
     case effects::ending::blackhole: {
       const std::uint32_t ender = v.ender->rule->id;
       black_hole(*f.d, ender, v.until_ns);
+      if (nonblocking(f)) remember_held(f.c.fd);
       if (v.until_ns && !(f.acts_as & in_data)) {  // taken, and never seen again: the connection is going to close
         f.error = 0;
         f.result = static_cast<long>(f.moves);

@@ -99,7 +99,7 @@ int gated_poll(abi::function_id self, const void* caller, pollfd* fds, nfds_t n,
   const std::uint64_t deadline = deadline_from(timeout);
   gate_list list;
   for (;;) {
-    heal_redirects();
+    heal_held();
     const rule_view* v = current_view();
     list.count = 0;
     for (nfds_t i = 0; v && i < n; ++i) add_if_gated(list, *v, fds[i].fd, static_cast<unsigned>(i));
@@ -144,7 +144,7 @@ int gated_poll(abi::function_id self, const void* caller, pollfd* fds, nfds_t n,
 
 bool any_gated(const pollfd* fds, nfds_t n) {
   if (inside()) return false;
-  heal_redirects();
+  heal_held();
   const rule_view* v = current_view();
   if (!v) return false;
   gate_list list;
@@ -166,7 +166,7 @@ int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, f
   fd_set none;
   FD_ZERO(&none);
   for (;;) {
-    heal_redirects();
+    heal_held();
     const rule_view* v = current_view();
     fd_set asked_in = in ? *in : none, asked_out = out ? *out : none, asked_except = except ? *except : none;
     list.count = 0;
@@ -212,7 +212,7 @@ int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, f
 
 bool select_concerns_us(int n, const fd_set* in, const fd_set* out) {
   if (inside() || n > FD_SETSIZE) return false;
-  heal_redirects();
+  heal_held();
   const rule_view* v = current_view();
   return v && (gates_exist(in, n, *v) || gates_exist(out, n, *v));
 }

@@ -5,25 +5,16 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "delay_line.hpp"
+#include "epoll_sets.hpp"
+
 namespace chaos {
 namespace {
 
-// Descriptors whose connect hangs in a sink: those to be looked at when rules have gone.
-constexpr unsigned redirected_max = 512;
-constinit std::atomic<int> redirected[redirected_max]{};  // fd + 1
-constinit std::atomic<std::uint32_t> redirected_count{0}, healed_generation{0};
-
-void remember(int fd) {
-  for (auto& slot : redirected)
-    if (slot.load(std::memory_order_relaxed) == fd + 1) return;
-  for (auto& slot : redirected) {
-    int free = 0;
-    if (slot.compare_exchange_strong(free, fd + 1, std::memory_order_relaxed)) {
-      redirected_count.fetch_add(1, std::memory_order_relaxed);
-      return;
-    }
-  }
-}
+// Descriptors that hang in a sink or a black hole: those to be looked at when rules have gone.
+constexpr unsigned held_max = 1024;
+constinit std::atomic<int> held[held_max]{};  // fd + 1
+constinit std::atomic<std::uint32_t> held_count{0}, healed_generation{0};
 
 long disconnect(int fd) {
   sockaddr none{};
@@ -83,7 +74,7 @@ long redirect(descriptor& d, int fd, bool blackhole, std::uint32_t rule_id) {
   }
   d.redirect_rule = rule_id;
   d.redirected.store(true, std::memory_order_release);
-  if (blackhole) remember(fd);
+  if (blackhole) remember_held(fd);
   return result;
 }
 
@@ -103,21 +94,38 @@ bool heal_redirect(descriptor& d, int fd) {
   return true;
 }
 
-void heal_redirects() {
-  if (!redirected_count.load(std::memory_order_relaxed)) return;
+void remember_held(int fd) {
+  for (auto& slot : held)
+    if (slot.load(std::memory_order_relaxed) == fd + 1) return;
+  for (auto& slot : held) {
+    int free = 0;
+    if (slot.compare_exchange_strong(free, fd + 1, std::memory_order_relaxed)) {
+      held_count.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
+  }
+}
+
+void heal_held() {
+  if (!held_count.load(std::memory_order_relaxed)) return;
   const std::uint32_t generation = page_generation();
   if (lease_holds(sys::now_ns()) && healed_generation.exchange(generation, std::memory_order_relaxed) == generation) return;
-  for (auto& slot : redirected) {
+  for (auto& slot : held) {
     const int fd = slot.load(std::memory_order_relaxed) - 1;
     if (fd < 0) continue;
     descriptor* d = entry_of(fd);
-    if (d && d->redirected.load(std::memory_order_acquire) && rule_in_force(d->redirect_rule, sys::now_ns())) continue;
+    const std::uint64_t now = sys::now_ns();
+    if (d && (d->redirected.load(std::memory_order_acquire) ? rule_in_force(d->redirect_rule, now) : output_held_until(*d, now) != 0)) continue;
     int taken = fd + 1;
     if (!slot.compare_exchange_strong(taken, 0, std::memory_order_relaxed)) continue;
-    redirected_count.fetch_sub(1, std::memory_order_relaxed);
+    held_count.fetch_sub(1, std::memory_order_relaxed);
     struct statx s;
-    const bool same = d && sys::call(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_INO, &s) == 0 && s.stx_ino == d->inode;
-    if (same && heal_redirect(*d, fd)) reclassify(fd);
+    if (!d || sys::call(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_INO, &s) != 0 || s.stx_ino != d->inode) continue;
+    if (heal_redirect(*d, fd)) reclassify(fd);
+    // Who trusts edges got none while the connection was held: putting the registration anew makes one.
+    for_each_watch(fd, [](int epfd, watch& w) {
+      if (!(w.events & EPOLLONESHOT)) unmask_watch(epfd, w);
+    });
   }
 }
 

@@ -15,7 +15,11 @@ long redirect(descriptor& d, int fd, bool blackhole, std::uint32_t rule_id);
 // The rule of a redirected connect is gone: connect to where the program wanted. True when it was done just now.
 bool heal_redirect(descriptor& d, int fd);
 
-// The same for every descriptor of the process whose rule is gone; waits ask this first. Nothing while none is redirected.
-void heal_redirects();
+// A non-blocking call on it met a black hole: when the rule has gone, epoll sets are to tell of it again.
+void remember_held(int fd);
+
+// For every descriptor that hangs in a sink or a black hole whose rule is gone: its connect is sent on its way, its
+// readiness told anew. Waits call this first; it costs one load while there is none.
+void heal_held();
 
 }  // namespace chaos

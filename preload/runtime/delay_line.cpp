@@ -103,6 +103,11 @@ void black_hole(descriptor& d, std::uint32_t rule, std::uint64_t until_ns) {
   line->blackhole_rule = rule;
 }
 
+bool black_holed(const descriptor& d) {
+  const delay_line* l = d.line.load(std::memory_order_acquire);
+  return l && l->blackhole_rule;
+}
+
 bool closes_by_itself(const descriptor& d) {
   const delay_line* l = d.line.load(std::memory_order_acquire);
   return l && l->blackhole_rule && l->blackhole_until_ns;

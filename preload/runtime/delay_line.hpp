@@ -62,6 +62,7 @@ void restore_threshold(descriptor& d, int fd);
 std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns);
 void black_hole(descriptor& d, std::uint32_t rule, std::uint64_t until_ns);  // from now on, while the rule is in force
 
+bool black_holed(const descriptor& d);       // since some call of the program's; the rule may be gone by now
 bool closes_by_itself(const descriptor& d);  // in a black hole that ends with the connection
 
 // Sending may go on at this time (bandwidth); 0: now.

@@ -85,7 +85,9 @@ void insert(epoll_set& s, const watch& w) {
 }
 
 bool concerned(int fd, const rule_view& v) {
-  const descriptor* d = classify(fd, v);
+  descriptor* d = classify(fd, v);
+  // Registered before it is connected (nginx): connect looks at this, and has the sets loaded anew.
+  if (d && (d->role & abi::classes::connect) && !d->has_remote) d->early = true;
   return d && (d->role & abi::classes::data) && (d->head.load(std::memory_order_relaxed) & abi::classes::readiness);
 }
 
@@ -180,15 +182,13 @@ watch* find_watch(epoll_set& s, std::uint64_t data) {
 }
 
 void followed_ctl(int epfd, int op, int fd, const epoll_event* event, const rule_view& v) {
-  if (op == EPOLL_CTL_ADD) {
-    if (descriptor* d = entry_of(fd); d && classify(fd, v) && (d->role & abi::classes::connect) && !d->has_remote) d->early = true;
-  }
+  const bool wanted = op != EPOLL_CTL_DEL && event && concerned(fd, v);
   epoll_set* s = slot_of(epfd, false);
   if (!s || !try_lock(*s)) return;
   if (s->generation == v.generation.load(std::memory_order_relaxed)) {
     const int at = index_of_fd(*s, fd);
     if (at >= 0) remove_at(*s, static_cast<unsigned>(at));
-    if (op != EPOLL_CTL_DEL && event && concerned(fd, v)) insert(*s, {event->data.u64, 0, fd, event->events, false, false});
+    if (wanted) insert(*s, {event->data.u64, 0, fd, event->events, false, false});
   }
   unlock_set(*s);
 }

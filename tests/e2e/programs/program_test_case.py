@@ -19,7 +19,7 @@ PYTHON = os.path.realpath(sys.executable)
 HERE = os.path.dirname(os.path.abspath(__file__))
 LATE = 0.35         # seconds: how much later than due something may be seen on a machine that builds as well
 EARLY = 0.002       # clocks and rounding
-PROMPT = 0.001      # seconds: p99 of those whom a fault does not concern
+PROMPT = 0.001      # seconds: p99 of those whom a fault does not concern, beyond what it is without the fault
 TRIES = 3           # runs of a timing comparison, of which GOOD must pass
 GOOD = 2
 PROGRAM_TIMEOUT = 20
@@ -118,6 +118,22 @@ class ProgramTestCase(SessionTest):
 
     # --- times
 
+    def assertOnlyOneIsSlow(self, port, question, answer_ends, seconds, rounds=8):
+        """A server under the shim: the client that comes from 127.0.0.2 is late by `seconds`, and nobody else notices."""
+        rule = self.fault("latency", "127.0.0.2", f"{round(seconds * 1000)}ms")
+
+        def attempt():
+            before = self.fired(rule)
+            undisturbed = Crowd(port, question, answer_ends).during(lambda: time.sleep(0.5))
+            slow = Talker(port, question, answer_ends, source="127.0.0.2")
+            others = Crowd(port, question, answer_ends).during(lambda: slow.ask_often(rounds))
+            slow.close()
+            self.assertTook(min(slow.times), seconds)
+            self.assertLess(median(slow.times), seconds + 0.003)
+            self.assertLess(others, undisturbed + PROMPT)
+            self.assertEqual(self.fired(rule) - before, rounds)
+        self.mostly(attempt)
+
     def assertTook(self, seconds, expected, late=LATE):
         self.assertGreaterEqual(seconds, expected - EARLY, "too early")
         self.assertLessEqual(seconds, expected + late, "too late")
@@ -145,15 +161,14 @@ def p99(times):
     return times[min(len(times) - 1, int(len(times) * 0.99))]
 
 
-class Talker(threading.Thread):
+class Talker:
     """A client on one connection that asks the same question again and again, and keeps the times."""
 
-    def __init__(self, port, question, answer_ends, source="127.0.0.1", rounds=50, pause=0.0):
-        super().__init__(daemon=True)
+    def __init__(self, port, question, answer_ends, source="127.0.0.1"):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PROGRAM_TIMEOUT, source_address=(source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.question, self.answer_ends, self.rounds, self.pause = question, answer_ends, rounds, pause
-        self.times, self.last, self.failure = [], b"", None
+        self.question, self.answer_ends = question, answer_ends
+        self.times, self.last = [], b""
 
     def ask(self):
         self.socket.sendall(self.question)
@@ -165,32 +180,47 @@ class Talker(threading.Thread):
             got += part
         return got
 
-    def run(self):
-        try:
-            for _ in range(self.rounds):
-                seconds, self.last = stopwatch(self.ask)
-                self.times.append(seconds)
-                if self.pause:
-                    time.sleep(self.pause)
-        except Exception as failure:
-            self.failure = failure
+    def ask_often(self, rounds):
+        for _ in range(rounds):
+            seconds, self.last = stopwatch(self.ask)
+            self.times.append(seconds)
 
     def close(self):
         self.socket.close()
 
 
-def talk(talkers):
-    """Lets them all talk at once; fails when one of them did."""
-    for t in talkers:
-        t.start()
-    for t in talkers:
-        t.join(PROGRAM_TIMEOUT)
-    for t in talkers:
-        t.close()
-        if t.failure:
-            raise AssertionError(f"a client failed: {t.failure!r}")
-        if len(t.times) != t.rounds:
-            raise AssertionError(f"a client hangs after {len(t.times)} of {t.rounds} rounds")
+class Crowd(threading.Thread):
+    """Clients that the fault does not concern, asking in turn (so that they do not wait for each other in this process)."""
+
+    def __init__(self, *args, size=8, **more):
+        super().__init__(daemon=True)
+        self.talkers = [Talker(*args, **more) for _ in range(size)]
+        self.times, self.failure, self.over = [], None, threading.Event()
+
+    def run(self):
+        try:
+            while not self.over.is_set():
+                for t in self.talkers:
+                    self.times.append(stopwatch(t.ask)[0])
+                time.sleep(0.001)
+        except Exception as failure:
+            self.failure = failure
+
+    def during(self, action):
+        """p99 of the crowd's times while `action` goes on."""
+        self.start()
+        try:
+            action()
+        finally:
+            self.over.set()
+            self.join(PROGRAM_TIMEOUT)
+            for t in self.talkers:
+                t.close()
+        if self.failure:
+            raise AssertionError(f"a client failed: {self.failure!r}")
+        if len(self.times) < 200:
+            raise AssertionError(f"only {len(self.times)} answers")
+        return p99(self.times)
 
 
 def median(times):
