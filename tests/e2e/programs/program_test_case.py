@@ -20,8 +20,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LATE = 0.35         # seconds: how much later than due something may be seen on a machine that builds as well
 EARLY = 0.002       # clocks and rounding
 PROMPT = 0.001      # seconds: p99 of those whom a fault does not concern, beyond what it is without the fault
-TRIES = 3           # runs of a timing comparison, of which GOOD must pass
-GOOD = 2
+GOOD = 2            # runs of a timing comparison that must pass
+TRIES = 4           # among so many: this may be a machine that builds as well
 PROGRAM_TIMEOUT = 20
 
 
@@ -127,11 +127,12 @@ class ProgramTestCase(SessionTest):
             undisturbed = Crowd(port, question, answer_ends).during(lambda: time.sleep(0.5))
             slow = Talker(port, question, answer_ends, source="127.0.0.2")
             others = Crowd(port, question, answer_ends).during(lambda: slow.ask_often(rounds))
-            slow.close()
+            fired = self.fired(rule) - before
+            slow.close()  # its end is delayed as well, and counts
             self.assertTook(min(slow.times), seconds)
             self.assertLess(median(slow.times), seconds + 0.003)
             self.assertLess(others, undisturbed + PROMPT)
-            self.assertEqual(self.fired(rule) - before, rounds)
+            self.assertEqual(fired, rounds)
         self.mostly(attempt)
 
     def assertTook(self, seconds, expected, late=LATE):
@@ -140,10 +141,11 @@ class ProgramTestCase(SessionTest):
 
     def mostly(self, attempt):
         """A comparison of times passes when GOOD of TRIES runs do: other work on this machine may disturb one."""
-        failures = []
-        for _ in range(TRIES):
+        failures, good = [], 0
+        while good < GOOD:
             try:
                 attempt()
+                good += 1
             except AssertionError as failure:
                 failures.append(failure)
                 if len(failures) > TRIES - GOOD:
