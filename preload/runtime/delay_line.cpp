@@ -76,6 +76,7 @@ std::uint64_t judge_arrival(descriptor& d, int fd, delay_line& line, const rule_
     line.shared = shared_bucket(*b->rule);
   }
   report_fired(made, d, fd, bytes, caller, abi::event_flags::gated);
+  count_bytes(made.judged, bytes);
   return delay;
 }
 
