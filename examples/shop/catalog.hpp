@@ -4,6 +4,7 @@
 // once while the breakers are open. Thread-safety: any thread. Errors: values.
 #pragma once
 #include <atomic>
+#include <cstdlib>
 #include <optional>
 #include <string>
 
@@ -14,7 +15,8 @@ namespace shop {
 
 struct settings {
   std::string redis = "redis://127.0.0.1:6379";
-  std::string postgres = "host=127.0.0.1 dbname=postgres";
+  std::string postgres;  // empty: what DATABASE_URL says, asked at every query
+  unsigned pool = 16;    // connections to PostgreSQL
   std::chrono::milliseconds timeout{100}, recovery{500};
   std::chrono::seconds item_ttl{60};
   bool resilience = true;  // off: the shop that experiments must find out, see find_unprotected()
@@ -35,7 +37,8 @@ class catalog {
                          .l1_fresh = {},
                          .l1_stale = {},
                          .breaker = {.recovery_timeout = s.recovery}}),
-        pg_(s.postgres, s.resilience ? s.timeout : unprotected_timeout),
+        pg_([conninfo = s.postgres] { return conninfo.empty() ? from_environment() : conninfo; },
+            s.resilience ? s.timeout : unprotected_timeout, s.pool),
         postgres_("postgres", {.recovery_timeout = s.recovery}),
         ttl_(s.item_ttl),
         cache_(chaos::redis_address::parse(s.redis)) {}
@@ -43,7 +46,11 @@ class catalog {
   // nullopt = no such item.
   chaos::result<std::optional<item>> find(int id) {
     const std::string key = "item:" + std::to_string(id);
-    if (auto cached = redis_.get(key); cached && *cached) return std::optional<item>({std::move(**cached), "redis"});
+    if (auto cached = redis_.get(key); cached && *cached) {
+      ++hits_;
+      return std::optional<item>({std::move(**cached), "redis"});
+    }
+    ++misses_;
     auto found = postgres_.call([&] { return select(id); });
     if (found && *found) static_cast<void>(redis_.set(key, (*found)->json, ttl_));  // the breaker knows how it went
     return found;
@@ -53,8 +60,11 @@ class catalog {
   std::optional<item> find_unprotected(int id) {
     const std::string key = "item:" + std::to_string(id);
     chaos::detail::redis_connection cache(cache_, unprotected_timeout, unprotected_timeout);
-    if (const auto cached = cache.run({{"GET", key}})[0]; cached.kind == chaos::redis_reply::text)
+    if (const auto cached = cache.run({{"GET", key}})[0]; cached.kind == chaos::redis_reply::text) {
+      ++hits_;
       return item{cached.string, "redis"};
+    }
+    ++misses_;
     auto found = select(id);
     if (found) cache.run({{"SETEX", key, std::to_string(ttl_.count()), found->json}});
     return found;
@@ -69,11 +79,20 @@ class catalog {
         {std::to_string(items)});
   }
 
+  std::uint64_t cache_hits() const { return hits_; }
+  std::uint64_t cache_misses() const { return misses_; }  // an unreachable cache knows nothing, too
+  pg_pool::use pool() const { return pg_.usage(); }
   chaos::breaker& redis_circuit() { return redis_.circuit(); }
   chaos::breaker& postgres_circuit() { return postgres_; }
 
  private:
   static constexpr std::chrono::milliseconds unprotected_timeout{60'000};
+
+  static std::string from_environment() {
+    const char* const url = std::getenv("DATABASE_URL");
+    if (!url || !*url) throw std::runtime_error("configuration: DATABASE_URL is not set");
+    return url;
+  }
 
   std::optional<item> select(int id) {
     const auto rows = pg_.query(
@@ -88,6 +107,7 @@ class catalog {
   chaos::breaker postgres_;
   const std::chrono::seconds ttl_;
   const chaos::redis_address cache_;
+  std::atomic<std::uint64_t> hits_{0}, misses_{0};
 };
 
 }  // namespace shop

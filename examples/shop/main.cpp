@@ -1,9 +1,13 @@
 // An HTTP shop that keeps selling when its cache fails, and says no quickly when its database fails too.
 //
-//   shop --port 8080 --redis redis://127.0.0.1:6379 --postgres "host=127.0.0.1 dbname=shop" --create 1000
+//   shop --port 8080 --redis redis://127.0.0.1:6379 --postgres "host=127.0.0.1 dbname=shop" --create 1000 --pool 16
 //   curl -i http://127.0.0.1:8080/item/7      200, X-Source: redis | postgres; 404; 503 with Retry-After
-//   curl http://127.0.0.1:8080/healthz        the state of both breakers
-//   curl http://127.0.0.1:8080/metrics        Prometheus
+//   curl http://127.0.0.1:8080/healthz        200: it lives; and the state of both breakers
+//   curl http://127.0.0.1:8080/readyz         200: it sells; 503: it can not (PostgreSQL's breaker is open)
+//   curl http://127.0.0.1:8080/metrics        Prometheus: answers, latency histogram, cache hit ratio, use of the pool
+//
+// Without --postgres the environment variable DATABASE_URL says where the database is, whenever it is asked: taking it
+// away is an error of configuration as it happens in life.
 //
 // --resilience off leaves out breakers, fallback and time-outs: a shop in which the experiments of examples/experiments
 // must fail.
@@ -14,22 +18,21 @@
 
 #include <charconv>
 #include <iostream>
-#include <map>
-#include <sstream>
 #include <thread>
 
-#include "catalog.hpp"
+#include "metrics.hpp"
 
 namespace {
 
 struct options : shop::settings {
   int port = 8080;
   int create = 0;
+  int threads = 64;  // a kept-alive connection has one to itself
 };
 
 [[noreturn]] void usage(const std::string& wrong) {
   std::cerr << "shop: " << wrong
-            << "\nusage: shop [--port N] [--redis URL] [--postgres CONNINFO] [--timeout-ms N] [--recovery-ms N] "
+            << "\nusage: shop [--port N] [--redis URL] [--postgres CONNINFO] [--pool N] [--threads N] [--timeout-ms N] [--recovery-ms N] "
                "[--ttl-s N] [--create ITEMS] [--resilience on|off]\n";
   std::exit(2);
 }
@@ -53,6 +56,10 @@ options parse(int argc, char** argv) {
       o.redis = value;
     else if (name == "--postgres")
       o.postgres = value;
+    else if (name == "--pool")
+      o.pool = static_cast<unsigned>(number(1, 1'000));
+    else if (name == "--threads")
+      o.threads = number(1, 1'000);
     else if (name == "--timeout-ms")
       o.timeout = std::chrono::milliseconds(number(1, 60'000));
     else if (name == "--recovery-ms")
@@ -68,21 +75,10 @@ options parse(int argc, char** argv) {
     else
       usage("unknown option " + name);
   }
+  const char* const url = std::getenv("DATABASE_URL");
+  if (o.postgres.empty() && (!url || !*url)) o.postgres = "host=127.0.0.1 dbname=postgres";
   return o;
 }
-
-struct counters {
-  std::atomic<std::uint64_t> redis{0}, postgres{0}, not_found{0}, unavailable{0};
-
-  std::string text() const {
-    std::ostringstream out;
-    out << "# HELP shop_requests_total Item requests by what answered them.\n# TYPE shop_requests_total counter\n";
-    const std::pair<const char*, std::uint64_t> rows[] = {
-        {"redis", redis}, {"postgres", postgres}, {"not_found", not_found}, {"unavailable", unavailable}};
-    for (const auto& [name, n] : rows) out << "shop_requests_total{answer=\"" << name << "\"} " << n << '\n';
-    return out.str();
-  }
-};
 
 }  // namespace
 
@@ -95,39 +91,54 @@ int main(int argc, char** argv) try {
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
 
   shop::catalog catalog(o);
-  counters count;
+  shop::metrics metrics;
   if (o.create) catalog.create(o.create);
 
   httplib::Server server;
   const auto find = [&](int id) -> chaos::result<std::optional<shop::item>> {
-    if (!o.resilience) return catalog.find_unprotected(id);  // what it throws becomes a 500
+    if (!o.resilience) return catalog.find_unprotected(id);
     return catalog.find(id);
   };
+  server.new_task_queue = [&o] { return new httplib::ThreadPool(static_cast<std::size_t>(o.threads)); };
   server.Get(R"(/item/(\d{1,9}))", [&](const httplib::Request& request, httplib::Response& response) {
-    const auto found = find(std::stoi(request.matches[1]));
-    if (!found) {
-      ++count.unavailable;
-      const auto wait = std::chrono::ceil<std::chrono::seconds>(found.error().retry_after).count();
-      response.status = 503;
-      response.set_header("Retry-After", std::to_string(std::max<std::int64_t>(1, wait)));
-      response.set_content(found.error().message() + "\n", "text/plain");
-    } else if (!*found) {
-      ++count.not_found;
-      response.status = 404;
-      response.set_content("no such item\n", "text/plain");
-    } else {
-      ++((*found)->from == std::string_view("redis") ? count.redis : count.postgres);
-      response.set_header("X-Source", (*found)->from);
-      response.set_content((*found)->json + "\n", "application/json");
+    const auto began = shop::steady::now();
+    auto what = shop::metrics::error;  // what is thrown: a 500
+    try {
+      const auto found = find(std::stoi(request.matches[1]));
+      if (!found) {
+        what = shop::metrics::unavailable;
+        const auto wait = std::chrono::ceil<std::chrono::seconds>(found.error().retry_after).count();
+        response.status = 503;
+        response.set_header("Retry-After", std::to_string(std::max<std::int64_t>(1, wait)));
+        response.set_content(found.error().message() + "\n", "text/plain");
+      } else if (!*found) {
+        what = shop::metrics::not_found;
+        response.status = 404;
+        response.set_content("no such item\n", "text/plain");
+      } else {
+        what = (*found)->from == std::string_view("redis") ? shop::metrics::redis : shop::metrics::postgres;
+        response.set_header("X-Source", (*found)->from);
+        response.set_content((*found)->json + "\n", "application/json");
+      }
+    } catch (const std::exception& e) {
+      response.status = 500;
+      response.set_content(std::string(e.what()) + "\n", "text/plain");
     }
+    metrics.count(what, shop::steady::now() - began);
   });
-  server.Get("/healthz", [&](const httplib::Request&, httplib::Response& response) {
+  const auto tell_health = [&](httplib::Response& response) {
     response.set_content(std::string("{\"redis\":\"") + to_string(catalog.redis_circuit().state()) +
                              "\",\"postgres\":\"" + to_string(catalog.postgres_circuit().state()) + "\"}\n",
                          "application/json");
+  };
+  server.Get("/healthz", [&](const httplib::Request&, httplib::Response& response) { tell_health(response); });
+  server.Get("/readyz", [&](const httplib::Request&, httplib::Response& response) {
+    const auto state = catalog.postgres_circuit().state();
+    response.status = state == chaos::state::open || state == chaos::state::forced_open ? 503 : 200;
+    tell_health(response);
   });
   server.Get("/metrics", [&](const httplib::Request&, httplib::Response& response) {
-    response.set_content(chaos::breakers().prometheus() + count.text(), "text/plain; version=0.0.4");
+    response.set_content(chaos::breakers().prometheus() + metrics.text(catalog), "text/plain; version=0.0.4");
   });
   server.set_tcp_nodelay(true);
   // httplib asks for SO_REUSEPORT: a second shop on the same port would take half of the customers.

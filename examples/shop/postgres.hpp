@@ -10,6 +10,8 @@
 
 #include <cerrno>
 #include <chrono>
+#include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -97,37 +99,81 @@ class pg_connection {
   std::unique_ptr<PGconn, closer> pg_;
 };
 
+// At most `size` connections; whoever comes when all are out waits until one is back or the time is up.
 class pg_pool {
  public:
-  pg_pool(std::string conninfo, std::chrono::milliseconds timeout)
-      : conninfo_(std::move(conninfo)), timeout_(timeout) {}
+  // `conninfo` is asked at every query: where it can not tell any more (a configuration that was lost), it throws.
+  pg_pool(std::function<std::string()> conninfo, std::chrono::milliseconds timeout, unsigned size)
+      : conninfo_(std::move(conninfo)), timeout_(timeout), size_(size) {}
+
+  struct use {
+    unsigned size, in_use, idle, waiting;
+    std::uint64_t exhausted;  // calls that gave up waiting
+  };
+  use usage() const {
+    const std::lock_guard lock(mutex_);
+    return {size_, out_, static_cast<unsigned>(idle_.size()), waiting_, exhausted_};
+  }
 
   std::vector<row> query(const char* sql, const std::vector<std::string>& parameters = {}) {
+    const std::string conninfo = conninfo_();
     const auto deadline = steady::now() + timeout_;
-    auto c = take(deadline);
+    const place mine(*this, deadline);
+    auto c = connection(conninfo, deadline);
     auto rows = c->query(sql, parameters, deadline);  // throws: the connection is closed with it
-    std::lock_guard lock(mutex_);
-    if (idle_.size() < 16) idle_.push_back(std::move(c));
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(c));
     return rows;
   }
 
  private:
-  std::unique_ptr<pg_connection> take(steady::time_point deadline) {
+  class place {
+   public:
+    place(pg_pool& pool, steady::time_point deadline) : pool_(pool) {
+      std::unique_lock lock(pool.mutex_);
+      ++pool.waiting_;
+      const bool free = pool.returned_.wait_until(lock, deadline, [&] { return pool.out_ < pool.size_; });
+      --pool.waiting_;
+      if (!free) {
+        ++pool.exhausted_;
+        throw chaos::timeout_error("postgres: the pool of " + std::to_string(pool.size_) + " connections is exhausted");
+      }
+      ++pool.out_;
+    }
+    ~place() {
+      {
+        const std::lock_guard lock(pool_.mutex_);
+        --pool_.out_;
+      }
+      pool_.returned_.notify_one();
+    }
+    place(const place&) = delete;
+
+   private:
+    pg_pool& pool_;
+  };
+
+  std::unique_ptr<pg_connection> connection(const std::string& conninfo, steady::time_point deadline) {
     for (;;) {
       std::unique_ptr<pg_connection> c;
       {
-        std::lock_guard lock(mutex_);
+        const std::lock_guard lock(mutex_);
         if (idle_.empty()) break;
         c = std::move(idle_.back());
         idle_.pop_back();
       }
       if (c->usable_when_idle()) return c;
     }
-    return std::make_unique<pg_connection>(conninfo_, deadline);
+    return std::make_unique<pg_connection>(conninfo, deadline);
   }
-  const std::string conninfo_;
+
+  const std::function<std::string()> conninfo_;
   const std::chrono::milliseconds timeout_;
-  std::mutex mutex_;
+  const unsigned size_;
+  mutable std::mutex mutex_;
+  std::condition_variable returned_;
+  unsigned out_ = 0, waiting_ = 0;
+  std::uint64_t exhausted_ = 0;
   std::vector<std::unique_ptr<pg_connection>> idle_;
 };
 

@@ -4,7 +4,9 @@
 #include <httplib.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
+#include <thread>
 
 #include "postgres_server.hpp"
 #include "process.hpp"
@@ -20,7 +22,7 @@ class Shop : public testing::Test {
   static void TearDownTestSuite() { postgres.reset(); }
 
   void SetUp() override { start({}); }
-  void start(std::vector<std::string> command) {
+  void start(std::vector<std::string> command, const std::vector<std::string>& more = {}) {
     const std::vector<std::string> words = {SHOP,
                                             "--port",
                                             std::to_string(port),
@@ -35,9 +37,16 @@ class Shop : public testing::Test {
                                             "--create",
                                             "200"};
     command.insert(command.end(), words.begin(), words.end());
+    command.insert(command.end(), more.begin(), more.end());
     shop = std::make_unique<process>(command, folder.path / "shop.log");
     ASSERT_TRUE(eventually([&] { return shop->output().find("listening") != std::string::npos; })) << shop->output();
     client = make_client();
+  }
+  void restart(std::vector<std::string> command, const std::vector<std::string>& more) {
+    client.reset();
+    shop.reset();
+    std::filesystem::remove(folder.path / "shop.log");  // it says "listening" already
+    start(std::move(command), more);
   }
   std::unique_ptr<httplib::Client> make_client() const {
     auto c = std::make_unique<httplib::Client>("127.0.0.1", port);
@@ -135,6 +144,31 @@ TEST_F(Shop, SaysNoAtOnceWhileBothAreDownAndIsBackWithinASecond) {
   EXPECT_EQ(ask(100).by_kind.count("503 "), 0u);
 }
 
+TEST_F(Shop, TellsPrometheusWhatTheAlertsNeed) {
+  ask(200);
+  ask(200);
+  const auto metrics = client->Get("/metrics")->body;
+  for (const char* line : {"shop_cache_requests_total{result=\"hit\"} 200\n", "shop_cache_requests_total{result=\"miss\"} 200\n", "shop_cache_hit_ratio 0.5\n",
+                           "shop_request_duration_seconds_bucket{le=\"+Inf\"} 400\n", "shop_request_duration_seconds_count 400\n",
+                           "shop_database_pool_size 16\n", "shop_database_pool_connections{state=\"in_use\"} 0\n", "shop_database_pool_exhausted_total 0\n"})
+    EXPECT_NE(metrics.find(line), std::string::npos) << line << "is not in\n" << metrics;
+}
+
+TEST_F(Shop, IsNotReadyWhileItCanNotSell) {
+  EXPECT_EQ(client->Get("/readyz")->status, 200);
+  redis.stop();
+  postgres->stop();
+  ask(20);
+  EXPECT_EQ(client->Get("/readyz")->status, 503);
+  EXPECT_EQ(client->Get("/healthz")->status, 200) << "it lives";
+  redis.start();
+  postgres->start();
+  EXPECT_TRUE(eventually([&] {
+    ask(1);
+    return client->Get("/readyz")->status == 200;
+  }));
+}
+
 #ifdef CHAOS_CTL
 // The same outages as libchaos.so makes them: both servers run on, the shop cannot reach them.
 class ShopUnderShim : public Shop {
@@ -181,6 +215,40 @@ TEST_F(ShopUnderShim, SellsThroughAnOutageOfRedisAndSaysNoAtOnceInOneOfBoth) {
     return health() == "{\"redis\":\"closed\",\"postgres\":\"closed\"}\n";
   })) << health();
   EXPECT_LT(steady::now() - back, 1s);
+}
+
+TEST_F(ShopUnderShim, AnExhaustedPoolIsA503AndCounted) {
+  restart({CHAOS_CTL, "run", "--"}, {"--pool", "1"});
+  ctl({"set", "latency", "127.0.0.1:" + std::to_string(postgres->port), "400ms", "--name", "slow"});
+  std::vector<std::thread> customers;
+  std::atomic<int> sold{0}, refused{0};
+  for (int i = 0; i < 8; ++i)
+    customers.emplace_back([&, i] {
+      const auto r = make_client()->Get("/item/" + std::to_string(i + 1));
+      if (r && r->status == 200) ++sold;
+      if (r && r->status == 503) ++refused;
+    });
+  for (auto& c : customers) c.join();
+  EXPECT_GE(refused, 6) << "one connection, 400 ms a query, 500 ms of patience";
+  EXPECT_EQ(sold + refused, 8);
+  const auto metrics = client->Get("/metrics")->body;
+  EXPECT_EQ(metrics.find("shop_database_pool_exhausted_total 0\n"), std::string::npos) << metrics;
+  EXPECT_NE(metrics.find("shop_database_pool_size 1\n"), std::string::npos);
+}
+
+TEST_F(ShopUnderShim, WithoutDatabaseUrlItIsMisconfiguredUntilItIsBack) {
+  setenv("DATABASE_URL", postgres->conninfo().c_str(), 1);
+  restart({CHAOS_CTL, "run", "--"}, {"--postgres", ""});
+  unsetenv("DATABASE_URL");
+  EXPECT_EQ(ask(5).by_kind, (std::map<std::string, int>{{"200 postgres", 5}}));
+  ctl({"set", "unset", "env:DATABASE_URL", "--name", "lost"});
+  redis.stop();  // or it would go on selling from there
+  EXPECT_TRUE(eventually([&] { return ask(1).by_kind.count("503 ") == 1; }));
+  const auto r = client->Get("/item/1");
+  EXPECT_EQ(r->status, 503) << r->body;
+  ctl({"rm", "lost"});
+  redis.start();
+  EXPECT_TRUE(eventually([&] { return ask(1).by_kind.count("503 ") == 0; }));
 }
 #endif
 
