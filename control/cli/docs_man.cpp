@@ -82,6 +82,7 @@ std::string page_of(const command_info& c) {
   if (c.daemon == policy::needs) out += "Exits 3 when no daemon runs for the session.\n";
   out += ".SH OPTIONS\n" + option_entries(options_of(c));
   if (takes_rule(c)) out += kinds() + pairs("TARGETS", target_forms());
+  if (std::string_view(c.name) == "stress") out += pairs("STRESSORS", stressor_forms());
   bool first = true;
   for (const auto& e : command_examples())
     if (std::string_view(e.command) == c.name) {

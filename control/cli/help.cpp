@@ -5,6 +5,7 @@
 
 #include "chaos/abi/effects.hpp"
 #include "control/rules/options.hpp"
+#include "control/stress/plan.hpp"
 
 namespace chaos::cli {
 
@@ -96,6 +97,12 @@ const std::vector<std::pair<std::string, std::string>>& target_forms() {
   return rows;
 }
 
+std::vector<std::pair<std::string, std::string>> stressor_forms() {
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const auto& s : stress::all_stressors()) rows.emplace_back(std::string(s.name) + " " + s.amounts, s.meaning);
+  return rows;
+}
+
 std::string help() {
   std::string out = "chaos-ctl puts faults into running programs and takes them out again.\n\nUsage: chaos-ctl COMMAND [ARGUMENT]… [OPTION]…\n\nCommands:\n";
   std::vector<std::pair<std::string, std::string>> rows;
@@ -120,6 +127,7 @@ std::string help_of(const command_info& command) {
     for (const auto& e : abi::effect_table) rows.emplace_back(std::string(e.name) + (*e.value_help ? " " : "") + e.value_help, e.summary);
     out += two_columns(rows) + "\nTargets:\n" + two_columns(target_forms());
   }
+  if (std::string_view(command.name) == "stress") out += "\nStressors:\n" + two_columns(stressor_forms());
   out += "\nOptions:\n" + two_columns(option_rows(options_of(command)));
   bool first = true;
   for (const auto& e : command_examples())

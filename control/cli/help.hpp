@@ -18,6 +18,7 @@ std::string zsh_completion();
 const std::vector<std::pair<std::string, std::string>>& exit_statuses();       // number, meaning
 const std::vector<std::pair<std::string, std::string>>& environment_names();   // variable, meaning
 const std::vector<std::pair<std::string, std::string>>& target_forms();        // how a target is written, meaning
+std::vector<std::pair<std::string, std::string>> stressor_forms();             // of `stress`: name and amounts, meaning
 
 std::string kinds_taking(const std::string& flag);  // "latency, loss", or "" when every kind takes it
 

@@ -23,7 +23,8 @@ MAY = {
     "control/proc": ["include/chaos/abi", "control/rules"],
     "control/daemon": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc"],
     "control/experiment": ["include/chaos/abi", "control/rules"],
-    "control/cli": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc", "control/experiment"],
+    "control/stress": ["control/rules"],
+    "control/cli": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc", "control/experiment", "control/stress"],
     "control": ["include/chaos/abi", "include/chaos", "control/rules", "control/protocol", "control/proc", "control/daemon"],
     "examples": ["include/chaos", "include/chaos/abi"],
 }
