@@ -171,6 +171,10 @@ result<client> start_daemon(const session_location& where, const daemon_options&
 
 result<client> daemon_for(const invocation& from, const session_location& where) {
   if (from.command->daemon == policy::starts) return start_daemon(where, {});
+  return daemon_that_runs(where);
+}
+
+result<client> daemon_that_runs(const session_location& where) {
   auto there = client::connect(where.folder);
   if (there || there.error().code != problem_code::no_daemon) return there;
   problem p = there.error();

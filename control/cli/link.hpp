@@ -23,6 +23,7 @@ rules::result<protocol::client> start_daemon(const session_location& where, cons
 
 // A connection as the command's policy wants it: started when needed, or a no_daemon problem that says what to do.
 rules::result<protocol::client> daemon_for(const invocation& from, const session_location& where);
+rules::result<protocol::client> daemon_that_runs(const session_location& where);  // never starts one
 
 // Connects and asks; prints the problem, or warnings for people. `answer` is the result.
 int ask(const invocation& from, protocol::command what, protocol::json arguments, protocol::json& answer, session_location* where = nullptr);

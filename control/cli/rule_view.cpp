@@ -84,6 +84,7 @@ std::string event_line(const json& e) {
     }
     return line;
   }
+  if (const std::string message = text_of(e, "message"); !message.empty()) return paint(ink::yellow, "-- " + message + " --");
   if (kind == "attach" || kind == "lapse" || kind == "released") {
     static constexpr std::pair<const char*, const char*> said[] = {
         {"attach", "attached"}, {"lapse", "lease lapsed: no daemon renews it, all rules are off"}, {"released", "held data was let go"}};

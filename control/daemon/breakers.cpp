@@ -88,7 +88,7 @@ void daemon::breaker(client_id who, const json& body) {
   json pids = json::array();
   for (const reported_breaker& b : breakers)
     if (b.name == meant) pids.push_back(b.pid);
-  spdlog::info("breaker {} '{}' (pid {})", command->name, meant, server_.peer_pid(who));
+  spdlog::info("breaker {} '{}' (pid {})", command->name, meant, server_.peer_of(who).pid);
   answer(who, json{{"name", meant}, {"command", command->name}, {"pids", pids}});
 }
 

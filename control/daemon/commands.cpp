@@ -52,6 +52,11 @@ std::int32_t pid_in(const json& body) {
 }  // namespace
 
 void daemon::handle(client_id who, const protocol::request& request) {
+  if (protocol::changes_something(request)) {
+    asked_change& asked = asked_[who];
+    asked = {asker(who, request.body), protocol::command_table[static_cast<unsigned>(request.what)].name, request.body};
+    for (const char* key : {"v", "command", "via"}) asked.request.erase(key);
+  }
   try {
     dispatch(who, request);
   } catch (const std::exception& e) {  // a request of a shape that nobody thought of is the asker's trouble, not ours
@@ -73,6 +78,7 @@ void daemon::dispatch(client_id who, const protocol::request& request) {
     case command::watch: return watch(who, body);
     case command::run_begin: return run_begin(who, body);
     case command::breaker: return breaker(who, body);
+    case command::experiment: return experiment_asked(who, body);
     case command::expect_attach: return expect_attach(who, body);
     case command::list: return answer(who, list());
     case command::stats: return answer(who, stats());
@@ -81,7 +87,7 @@ void daemon::dispatch(client_id who, const protocol::request& request) {
     case command::events: return answer(who, events(body));
     case command::save: return answer(who, save());
     case command::shutdown:
-      spdlog::info("shutdown asked for by pid {}", server_.peer_pid(who));
+      spdlog::info("shutdown asked for by pid {}", server_.peer_of(who).pid);
       answer(who, json{{"pid", getpid()}, {"ended", rules_.live().size()}});
       return shut_down();
     case command::count: break;
@@ -90,13 +96,40 @@ void daemon::dispatch(client_id who, const protocol::request& request) {
 }
 
 void daemon::answer(client_id who, const result<json>& outcome, std::vector<std::string> warnings) {
+  if (const auto asked = asked_.extract(who))
+    audit_.write(asked.mapped().by, asked.mapped().command, std::move(asked.mapped().request), outcome ? nullptr : &outcome.error());
   if (!outcome) return server_.reply(who, protocol::error_reply(outcome.error()));
   if (!rules_.unsaved().empty()) warnings.push_back(rules_.unsaved());
   server_.reply(who, protocol::ok_reply(*outcome, warnings));
 }
 
+// The front end of chaosd itself says whom it asks for.
+actor daemon::asker(client_id who, const json& body) const {
+  const server::peer peer = server_.peer_of(who);
+  const json via = body.value("via", json());
+  return {peer.uid, peer.pid, peer.pid == getpid() && via.is_string() ? via.get<std::string>() : ""};
+}
+
+result<rules::done> daemon::permitted(const std::vector<rule_spec>& specs) {
+  if (specs.empty()) return rules::done{};
+  if (const auto good = safety_.may_begin(); !good) return good;
+  for (const rule_spec& spec : specs) {
+    if (!spec.has(rules::option::owner_)) continue;
+    const auto owner = rules::parse_pid("--owner", spec.get(rules::option::owner_));
+    const experiment* const e = owner ? experiments_.of_pid(static_cast<std::int32_t>(*owner)) : nullptr;
+    if (!e) continue;
+    if (e->state == experiment_state::stopping)
+      return problem{problem_code::not_allowed, "the experiment " + e->name + " was " + e->stop_reason, e->name, {}};
+    if (const auto good = safety_.within_radius({spec}); !good) return good;
+  }
+  return rules::done{};
+}
+
 void daemon::install(client_id who, std::vector<rule_spec> specs, std::uint64_t run,
                      std::function<void(const result<std::vector<std::uint32_t>>&, std::vector<std::string>)> then) {
+  if (const auto good = permitted(specs); !good) return then(good.error(), {});
+  if (how_.dry_run)
+    for (rule_spec& spec : specs) spec.options[rules::option::dry_run_] = "true";
   install_job job{who, std::move(specs), run, {}, monotonic_ns() + resolve_patience_ns, std::move(then)};
   for (const rule_spec& spec : job.specs) {
     const auto compiled = rules_.check(spec, run);
@@ -125,7 +158,8 @@ void daemon::finish_installs(bool by_time) {
     }
     install_job job = std::move(front);
     installs_.pop_front();
-    const auto ids = rules_.add(job.specs, job.run);
+    const auto may = permitted(job.specs);  // while it waited for a name things may have changed
+    const auto ids = may ? rules_.add(job.specs, job.run) : may.error();
     std::vector<std::string> warnings;
     if (ids) {
       for (const std::uint32_t id : *ids) {
@@ -267,10 +301,12 @@ result<std::vector<std::uint32_t>> daemon::selected(const json& body) const {
 void daemon::change(client_id who, const protocol::request& request) {
   const auto ids = selected(request.body);
   if (!ids) return answer(who, ids.error());
+  if (request.what == command::resume)
+    if (const auto good = safety_.may_begin(); !good) return answer(who, good.error());
   const auto outcome = request.what == command::rm ? rules_.end(*ids, "removed")
                                                    : rules_.set_paused(*ids, request.what == command::pause);
   if (!outcome) return answer(who, outcome.error());
-  spdlog::info("{} {} rules (pid {})", protocol::command_table[static_cast<unsigned>(request.what)].name, ids->size(), server_.peer_pid(who));
+  spdlog::info("{} {} rules (pid {})", protocol::command_table[static_cast<unsigned>(request.what)].name, ids->size(), server_.peer_of(who).pid);
   after_change();
   if (request.what == command::resume) break_live(*ids);
   answer(who, json{{"ids", *ids}});
@@ -278,11 +314,12 @@ void daemon::change(client_id who, const protocol::request& request) {
 
 void daemon::stop(client_id who) {
   const std::size_t n = rules_.live().size();
+  stop_experiments("stopped: chaos-ctl stop");
   rules_.end_now([](const live_rule&) { return true; }, "stopped");
   const unsigned breakers = release_breakers("stopped");
   page_.stop_lingering();
   page_.clear_stop();
-  spdlog::warn("stop (pid {}): {} rules ended", server_.peer_pid(who), n);
+  spdlog::warn("stop (pid {}): {} rules ended", server_.peer_of(who).pid, n);
   after_change();
   answer(who, json{{"ended", n}, {"breakers", breakers}});
 }

@@ -34,12 +34,15 @@ daemon::daemon(protocol::session_location where, const settings& how, page_write
                int listening_fd, int signal_fd)
     : where_(std::move(where)),
       how_(how),
+      safety_(how_),
+      audit_(where_.file("audit.jsonl"), how_.use_syslog),
       page_(std::move(page)),
       report_(std::move(report)),
       state_(where_.file(abi::state_name)),
       rules_(page_, report_, state_, how_.default_for_ns.value_or(rules::default_for_ns)),
       processes_(report_),
-      server_(loop_, listening_fd, [this](client_id who, const protocol::request& r) { handle(who, r); }),
+      experiments_(how_.experiments_max),
+      server_(loop_, listening_fd, [this](client_id who, const protocol::request& r) { handle(who, r); }, [this](client_id who) { runner_gone(who); }),
       timeline_(where_.file(abi::timeline_name), [this](std::uint32_t id) { return rules_.names_of(id); },
                 [this](const std::string& line) { server_.broadcast(line); }),
       drain_(report_, std::min(timeline::next_ticket(where_.file(abi::timeline_name)), report_.ring_head())),
@@ -51,6 +54,7 @@ daemon::daemon(protocol::session_location where, const settings& how, page_write
       name_timer_(loop_, [this] { refresh_names(); }),
       install_timer_(loop_, [this] { finish_installs(true); }),
       breaker_timer_(loop_, [this] { answer_breaker_askers(); }),
+      experiment_timer_(loop_, [this] { time_out_experiments(); }),
       signal_fd_(signal_fd),
       started_ns_(monotonic_ns()) {
   std::string trouble;
@@ -70,6 +74,12 @@ daemon::daemon(protocol::session_location where, const settings& how, page_write
   }
   if (!back) page_.publish({});
   honour_stop();
+  if (const auto may = safety_.may_begin(); !may && !how_.enabled) {
+    rules_.end_now([](const live_rule&) { return true; }, "chaosd is not enabled");
+    notes_.push_back(may.error().message);
+  }
+  honour_stop_file();
+  if (how_.dry_run) notes_.push_back("chaosd was started with dry_run: rules are matched and counted, and do nothing");
   for (const saved_run& run : std::vector<saved_run>(rules_.runs())) watch_run(run);
   loop_.add(signal_fd_, EPOLLIN, [this](std::uint32_t) {
     signalfd_siginfo info{};
@@ -108,6 +118,7 @@ void daemon::renew() {
   }
   page_.renew_lease();
   honour_stop();
+  honour_stop_file();
   check_expected();
   if (++renewals_ % reap_every == 0) processes_.reap(monotonic_ns());
   set_pace();
@@ -115,6 +126,7 @@ void daemon::renew() {
 
 void daemon::honour_stop() {
   if (!page_.stop_asked()) return;
+  stop_experiments("stopped: emergency stop");
   rules_.end_now([](const live_rule&) { return true; }, "emergency stop");
   page_.stop_lingering();
   release_breakers("emergency stop");
@@ -199,6 +211,10 @@ void daemon::on_addresses(const std::string& name, std::vector<rules::ip_address
 void daemon::shut_down() {
   if (shutting_down_) return;
   shutting_down_ = true;
+  for (experiment* e : experiments_.live()) {
+    remove_rules_of(*e, "chaosd ended");
+    conclude(*e, "aborted", "chaosd ended");
+  }
   rules_.end_now([](const live_rule&) { return true; }, "chaosd ended");
   release_breakers("chaosd ended");
   answer_breaker_askers();

@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "audit.hpp"
 #include "control/protocol/session_folder.hpp"
 #include "drain.hpp"
+#include "experiments.hpp"
 #include "live_breaker.hpp"
 #include "loop.hpp"
 #include "page_writer.hpp"
@@ -17,6 +19,7 @@
 #include "report_reader.hpp"
 #include "resolver.hpp"
 #include "rule_store.hpp"
+#include "safety.hpp"
 #include "server.hpp"
 #include "settings.hpp"
 #include "sinks.hpp"
@@ -72,6 +75,29 @@ class daemon {
                std::function<void(const rules::result<std::vector<std::uint32_t>>&, std::vector<std::string>)> then);
   void finish_installs(bool by_time);
   rules::result<std::vector<std::uint32_t>> selected(const json& body) const;
+  // `enabled`, the stop file, and the blast radius where the owner of a rule runs an experiment.
+  rules::result<rules::done> permitted(const std::vector<rules::rule_spec>& specs);
+  actor asker(client_id who, const json& body = json::object()) const;
+
+  // --- experiment_commands.cpp: experiments, asked about or ended by chaosd itself
+  static const std::map<std::string, void (daemon::*)(client_id, const json&)>& experiment_actions();
+  void experiment_asked(client_id who, const json& body);
+#define EXPERIMENT_ACTION(name, changes, arguments, meaning) void experiment_##name(client_id who, const json& body);
+#include "control/protocol/experiment_actions.def"
+#undef EXPERIMENT_ACTION
+  void set_experiments_paused(client_id who, const json& body, bool paused);
+  json list_experiments() const;
+  rules::result<std::vector<experiment*>> chosen_experiments(const json& body);
+  static std::string ended_among(const std::vector<experiment*>& chosen);
+  std::vector<std::uint32_t> rules_of(const experiment& e) const;
+  void tell_of(const experiment& e, const std::string& what);
+  void remove_rules_of(experiment& e, const std::string& reason);
+  void stop_experiment(experiment& e, const std::string& reason);
+  void conclude(experiment& e, const std::string& verdict, const std::string& reason);  // `e` may be forgotten by it
+  void runner_gone(client_id who);
+  void time_out_experiments();
+  void stop_experiments(const std::string& reason);
+  void honour_stop_file();
 
   // --- breakers.cpp: circuit breakers of targets
   void breaker(client_id who, const json& body);
@@ -106,21 +132,31 @@ class daemon {
     std::int32_t pid;
   };
 
+  struct asked_change {  // until it is answered
+    actor by;
+    std::string command;
+    json request;
+  };
+
   protocol::session_location where_;
   settings how_;
+  safety safety_;
+  audit audit_;
   loop loop_;
   page_writer page_;
   report_reader report_;
   state_file state_;
   rule_store rules_;
   processes processes_;
+  experiments experiments_;
+  std::map<client_id, asked_change> asked_;
   sinks sinks_;
   server server_;
   timeline timeline_;
   drain drain_;
   resolver resolver_;
   live_breaker live_breaker_;
-  timer lease_timer_, drain_timer_, end_timer_, name_timer_, install_timer_, breaker_timer_;
+  timer lease_timer_, drain_timer_, end_timer_, name_timer_, install_timer_, breaker_timer_, experiment_timer_;
   int signal_fd_;
   std::uint64_t started_ns_;
   std::uint64_t pace_ns_ = 0;

@@ -17,6 +17,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include "control/protocol/client.hpp"
@@ -110,13 +111,14 @@ int main(int argc, char** argv) {
   if (!given) return complain(given.error());
   if (given->help) return std::fputs(chaos::daemon::usage().c_str(), stdout) < 0;
   if (given->version) return std::puts("chaosd " CHAOS_VERSION) < 0;
-  if (const auto good = chaos::daemon::read_config(*given); !good) return complain(good.error());
   if (const std::string why = become(given->owner); !why.empty()) {
     std::fprintf(stderr, "chaosd: %s\n", why.c_str());
     return 1;
   }
   auto where = chaos::protocol::locate_session(given->dir, given->session);
   if (!where) return complain(where.error());
+  if (const char* const named = std::getenv("CHAOS_CONFIG"); named && given->config.empty()) given->config = named;
+  if (const auto good = chaos::daemon::read_config(*given, where->base + "/chaos.ini"); !good) return complain(good.error());
   if (where->folder.front() != '/') {  // we are about to leave this folder
     char* const here = realpath(".", nullptr);
     if (!here) return complain({chaos::rules::problem_code::failed, "the current folder has no path", "", {}});
@@ -124,6 +126,8 @@ int main(int argc, char** argv) {
     where->folder = std::string(here) + "/" + where->folder;
     std::free(here);
   }
+  if (given->stop_file.empty()) given->stop_file = where->base + "/stop";
+  for (std::string* path : {&given->stop_file}) *path = std::filesystem::absolute(*path).string();
   umask(077);
   unsetenv("LD_PRELOAD");
 

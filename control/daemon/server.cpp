@@ -13,11 +13,13 @@ using protocol::json;
 using rules::problem;
 using rules::problem_code;
 
-server::server(loop& l, int listening_fd, handler h) : loop_(l), listening_(listening_fd), handle_(std::move(h)) {
+server::server(loop& l, int listening_fd, handler h, std::function<void(client_id)> gone)
+    : loop_(l), listening_(listening_fd), handle_(std::move(h)), gone_(std::move(gone)) {
   loop_.add(listening_, EPOLLIN, [this](std::uint32_t) { accept_some(); });
 }
 
 server::~server() {
+  gone_ = [](client_id) {};
   while (!clients_.empty()) drop(clients_.begin()->first);
   loop_.remove(listening_);
   close(listening_);
@@ -44,7 +46,7 @@ void server::accept_some() {
     const client_id who = next_++;
     client& c = clients_[who];
     c.fd = fd;
-    c.pid = peer.pid;
+    c.who = {peer.pid, peer.uid};
     loop_.add(fd, EPOLLIN | EPOLLRDHUP, [this, who](std::uint32_t events) { on_ready(who, events); });
   }
 }
@@ -185,9 +187,9 @@ void server::broadcast(const std::string& line) {
     if (clients_.count(id)) queue(id, line);
 }
 
-std::int32_t server::peer_pid(client_id who) const {
+server::peer server::peer_of(client_id who) const {
   const auto at = clients_.find(who);
-  return at == clients_.end() ? 0 : at->second.pid;
+  return at == clients_.end() ? peer{} : at->second.who;
 }
 
 void server::drop(client_id who) {
@@ -197,6 +199,7 @@ void server::drop(client_id who) {
   loop_.remove(at->second.fd);
   close(at->second.fd);
   clients_.erase(at);
+  gone_(who);
 }
 
 void server::flush_and_close() {

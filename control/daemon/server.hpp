@@ -18,7 +18,7 @@ class server {
   // One request. It is answered by reply(), now or later; until then no further line of that client is read.
   using handler = std::function<void(client_id, const protocol::request&)>;
 
-  server(loop& l, int listening_fd, handler h);  // takes the descriptor
+  server(loop& l, int listening_fd, handler h, std::function<void(client_id)> gone);  // takes the descriptor
   ~server();
   server(const server&) = delete;
   server& operator=(const server&) = delete;
@@ -29,7 +29,11 @@ class server {
   void broadcast(const std::string& line);   // with its newline; a watcher that is too slow misses lines and is told
   bool has_watchers() const { return watchers_ != 0; }
   std::size_t clients() const { return clients_.size(); }
-  std::int32_t peer_pid(client_id who) const;
+  struct peer {
+    std::int32_t pid = 0;
+    std::uint32_t uid = 0;
+  };
+  peer peer_of(client_id who) const;
   void flush_and_close();                    // at the end: what is written is written
 
  private:
@@ -40,7 +44,7 @@ class server {
 
   struct client {
     int fd = -1;
-    std::int32_t pid = 0;
+    peer who;
     std::string in, out;
     bool busy = false, handling = false, scheduled = false, watching = false, ending = false;
     std::uint64_t missed = 0;
@@ -58,6 +62,7 @@ class server {
   loop& loop_;
   int listening_;
   handler handle_;
+  std::function<void(client_id)> gone_;
   std::map<client_id, client> clients_;
   client_id next_ = 1;
   unsigned watchers_ = 0;

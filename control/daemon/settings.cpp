@@ -1,6 +1,7 @@
 #include "settings.hpp"
 
 #include <ini.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -19,28 +20,24 @@ using rules::result;
 
 namespace {
 
-enum class takes { flag, text };
-struct setting_row {
-  const char* name;
-  takes form;
-  const char* value_help;
-  bool in_config;
-  const char* help;
-};
 constexpr setting_row rows[] = {
-#define SETTING(name, form, value_help, in_config, help) {#name, takes::form, value_help, in_config != 0, help},
+#define SETTING(name, form, value_help, in_config, help) {#name, setting_form::form, value_help, in_config != 0, help},
 #include "settings.def"
 #undef SETTING
 };
 
-std::string flag_of(const setting_row& row) {
-  std::string flag = std::string("--") + row.name;
-  std::replace(flag.begin(), flag.end(), '_', '-');
-  return flag;
+constexpr std::uint64_t experiments_most = 64;
+
+result<done> put_truth(bool& into, const std::string& what, const std::string& text) {
+  if (text != "true" && text != "false")
+    return problem{problem_code::bad_value, what + ": '" + text + "' is neither true nor false", text, {"true", "false"}};
+  into = text == "true";
+  return done{};
 }
 
 result<done> put(settings& s, std::string_view name, const std::string& text) {
-  const std::string what = "--" + std::string(name);
+  std::string what = "--" + std::string(name);
+  std::replace(what.begin(), what.end(), '_', '-');
   if (name == "session") s.session = text;
   else if (name == "dir") s.dir = text;
   else if (name == "config") s.config = text;
@@ -50,6 +47,10 @@ result<done> put(settings& s, std::string_view name, const std::string& text) {
   else if (name == "foreground") s.foreground = true;
   else if (name == "help") s.help = true;
   else if (name == "version") s.version = true;
+  else if (name == "dry_run") s.dry_run = true;
+  else if (name == "stop_file") s.stop_file = text;
+  else if (name == "enabled") return put_truth(s.enabled, what, text);
+  else if (name == "safety") return put_truth(s.safety, what, text);
   else if (name == "seed") {
     const auto seed = rules::parse_seed(what, text);
     if (!seed) return seed.error();
@@ -59,6 +60,25 @@ result<done> put(settings& s, std::string_view name, const std::string& text) {
     if (!life) return life.error();
     if (*life == 0) return problem{problem_code::bad_value, "default_for: 0 would end every rule at once", text, {"10min"}};
     s.default_for_ns = *life;
+  } else if (name == "experiments_max") {
+    const auto n = rules::parse_count(what, text);
+    if (!n) return n.error();
+    if (*n > experiments_most) return problem{problem_code::bad_value, what + ": " + text + " is more than " + std::to_string(experiments_most), text, {"5"}};
+    s.experiments_max = static_cast<unsigned>(*n);
+  } else if (name == "experiment_timeout") {
+    const auto longest = rules::parse_duration(what, text);
+    if (!longest) return longest.error();
+    if (*longest == 0) return problem{problem_code::bad_value, what + ": 0 would end every experiment at once", text, {"5min"}};
+    s.experiment_timeout_ns = *longest;
+  } else if (name == "max_toxicity") {
+    if (const auto good = rules::parse_probability(what, text); !good) return good.error();
+    s.max_toxicity = text;
+  } else if (name == "only_processes") {
+    s.only_processes.clear();
+    for (const std::string& glob : rules::split(text, ',')) {
+      s.only_processes.emplace_back(rules::trimmed(glob));
+      if (const auto good = rules::check_glob(what, s.only_processes.back()); !good) return good.error();
+    }
   } else if (name == "ready_fd") {
     const auto fd = rules::parse_seed(what, text);
     if (!fd || *fd > 1'000'000) return problem{problem_code::bad_value, "--ready-fd: '" + text + "' is not a descriptor", text, {}};
@@ -69,14 +89,8 @@ result<done> put(settings& s, std::string_view name, const std::string& text) {
 
 struct config_reading {
   settings* into;
-  const settings* given;
   std::string wrong;
 };
-
-bool on_command_line(const settings& s, std::string_view name) {
-  return (name == "seed" && s.seed) || (name == "default_for" && s.default_for_ns) || (name == "restore" && s.restore) ||
-         (name == "syslog" && s.use_syslog);
-}
 
 int take(void* user, const char* section, const char* key, const char* value) {
   auto& r = *static_cast<config_reading*>(user);
@@ -90,11 +104,11 @@ int take(void* user, const char* section, const char* key, const char* value) {
     if (!row.in_config) continue;
     known.emplace_back(row.name);
     if (std::strcmp(row.name, key) != 0) continue;
-    if (row.form == takes::flag && std::strcmp(value, "true") != 0 && std::strcmp(value, "false") != 0) {
+    if (row.form == setting_form::flag && std::strcmp(value, "true") != 0 && std::strcmp(value, "false") != 0) {
       r.wrong = std::string(key) + ": '" + value + "' is neither true nor false";
       return 1;
     }
-    if (on_command_line(*r.given, key) || std::strcmp(value, "false") == 0) return 1;
+    if (r.into->said.count(key) || (row.form == setting_form::flag && std::strcmp(value, "false") == 0)) return 1;
     if (const auto good = put(*r.into, key, value); !good) r.wrong = good.error().message;
     return 1;
   }
@@ -103,6 +117,14 @@ int take(void* user, const char* section, const char* key, const char* value) {
 }
 
 }  // namespace
+
+std::span<const setting_row> setting_rows() { return rows; }
+
+std::string flag_of(const setting_row& row) {
+  std::string flag = std::string("--") + row.name;
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag;
+}
 
 result<settings> settings_from(int argc, char** argv) {
   settings s;
@@ -115,7 +137,7 @@ result<settings> settings_from(int argc, char** argv) {
     const auto row = std::find_if(std::begin(rows), std::end(rows), [&](const setting_row& r) { return flag_of(r) == flag; });
     if (row == std::end(rows)) return rules::unknown_word(problem_code::unknown_option, "option", flag, flags);
     std::string text;
-    if (row->form == takes::text) {
+    if (row->form != setting_form::flag) {
       if (equals != std::string::npos) text = word.substr(equals + 1);
       else if (i + 1 < argc) text = argv[++i];
       else return problem{problem_code::missing_word, flag + " needs a value: " + row->value_help, flag, {}};
@@ -123,14 +145,17 @@ result<settings> settings_from(int argc, char** argv) {
       return problem{problem_code::unexpected_word, flag + " takes no value", word, {flag}};
     }
     if (const auto good = put(s, row->name, text); !good) return good.error();
+    s.said.insert(row->name);
   }
   return s;
 }
 
-result<done> read_config(settings& s) {
-  if (s.config.empty()) return done{};
-  const settings given = s;
-  config_reading r{&s, &given, ""};
+result<done> read_config(settings& s, const std::string& otherwise) {
+  struct stat there{};
+  const bool own = s.config.empty();
+  if (own && (stat(otherwise.c_str(), &there) < 0 || !S_ISREG(there.st_mode))) return done{};
+  if (own) s.config = otherwise;
+  config_reading r{&s, ""};
   const int outcome = ini_parse(s.config.c_str(), take, &r);
   if (outcome < 0)
     return problem{problem_code::failed, "can not read " + s.config + ": " + std::strerror(errno), s.config, {}};
@@ -143,7 +168,7 @@ result<done> read_config(settings& s) {
 std::string usage() {
   std::string out = "chaosd: the control daemon of libchaos. chaos-ctl starts it when it is needed.\n\nusage: chaosd [options]\n";
   for (const setting_row& row : rows) {
-    std::string left = "  " + flag_of(row) + (row.form == takes::text ? std::string(" ") + row.value_help : "");
+    std::string left = "  " + flag_of(row) + (row.form == setting_form::flag ? "" : std::string(" ") + row.value_help);
     left.resize(std::max<std::size_t>(left.size() + 2, 26), ' ');
     out += left + row.help + "\n";
   }

@@ -86,6 +86,7 @@ class running {
   void enter(phase what, const std::string& length) {
     out_.phases.push_back({what, now_ns(), now_ns()});
     open_ = true;
+    if (how_.registry) how_.registry->enter(what);
     how_.tell(what, length);
   }
   void leave() {
@@ -96,21 +97,31 @@ class running {
   void check_signal() const {
     const int s = how_.signal ? how_.signal->load() : 0;
     if (s) throw stopped{verdict::aborted, std::string("stopped by ") + (s == SIGINT ? "SIGINT" : s == SIGTERM ? "SIGTERM" : "signal " + std::to_string(s))};
+    if (const auto why = how_.registry ? how_.registry->stop_asked() : ""; !why.empty()) throw stopped{verdict::aborted, why};
   }
 
   void wait(nanoseconds length, bool watch_faults) {
-    const auto end = steady::now() + length;
+    auto end = steady::now() + length;
+    nanoseconds paused{0};
     auto next_look = steady::now();
     for (;;) {
       check_signal();
       const auto now = steady::now();
-      if (now >= end) return;
+      if (now >= end) break;
       if (watch_faults && now >= next_look) {
         look_for_early_end();
         next_look = now + look_every;
       }
       std::this_thread::sleep_for(std::min<nanoseconds>(step, end - now));
+      if (how_.registry && how_.registry->paused()) {
+        const auto lost = steady::now() - now;
+        end += lost;
+        paused += lost;
+      }
     }
+    if (paused.count())
+      out_.notes.push_back(std::string("paused for ") + rules::format_duration(static_cast<std::uint64_t>(paused.count() / 1'000'000 * 1'000'000)) + " while it was in " + phase_names[static_cast<int>(out_.phases.back().what)] +
+                           ": the phase took that much longer, and its figures include it");
   }
 
   // Baseline requests that are still under way get the time to end, at most a second: their samples count.

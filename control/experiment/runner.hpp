@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "outcome.hpp"
+#include "registration.hpp"
 
 namespace chaos::experiment {
 
@@ -21,6 +22,7 @@ class fault_port {
 struct manner {
   bool dry_run = false;
   const std::atomic<int>* signal = nullptr;  // not 0: stop now
+  registration* registry = nullptr;          // chaosd's table knows of it; none in tests
   std::function<void(phase, const std::string&)> tell = [](phase, const std::string&) {};
 };
 

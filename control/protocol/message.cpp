@@ -25,6 +25,17 @@ json parse_object(std::string_view line) {
 
 }  // namespace
 
+bool changes_something(const request& r) {
+  const changes_what changes = command_table[static_cast<unsigned>(r.what)].changes;
+  if (changes != changes_what::by_action) return changes == changes_what::always;
+  const json action = r.body.value("action", json());
+#define EXPERIMENT_ACTION(name, changes, arguments, meaning) \
+  if (r.what == command::experiment && action == #name) return changes != 0;
+#include "experiment_actions.def"
+#undef EXPERIMENT_ACTION
+  return action != "list";
+}
+
 json request_json(command what, json arguments) {
   arguments["v"] = version;
   arguments["command"] = command_table[static_cast<unsigned>(what)].name;

@@ -22,19 +22,22 @@ inline constexpr std::size_t line_max_bytes = 1024 * 1024;
 inline constexpr std::size_t client_max = 64;
 
 enum class command {
-#define COMMAND(name, arguments, meaning) name,
+#define COMMAND(name, changes, arguments, meaning) name,
 #include "commands.def"
 #undef COMMAND
   count
 };
 
+enum class changes_what { never, always, by_action };
+
 struct command_info {
   const char* name;
+  changes_what changes;
   const char* arguments;
   const char* meaning;
 };
 inline constexpr command_info command_table[] = {
-#define COMMAND(name, arguments, meaning) {#name, arguments, meaning},
+#define COMMAND(name, changes, arguments, meaning) {#name, changes_what::changes, arguments, meaning},
 #include "commands.def"
 #undef COMMAND
 };
@@ -43,6 +46,8 @@ struct request {
   command what;
   json body;  // the whole object
 };
+
+bool changes_something(const request& r);
 
 json request_json(command what, json arguments = json::object());  // adds v and command
 rules::result<request> parse_request(std::string_view line);

@@ -22,7 +22,7 @@ MAY = {
     "control/protocol": ["include/chaos/abi", "control/rules"],
     "control/proc": ["include/chaos/abi", "control/rules"],
     "control/daemon": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc"],
-    "control/experiment": ["include/chaos/abi", "control/rules"],
+    "control/experiment": ["include/chaos/abi", "control/rules", "control/protocol"],
     "control/stress": ["control/rules"],
     "control/cli": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc", "control/experiment", "control/stress"],
     "control": ["include/chaos/abi", "include/chaos", "control/rules", "control/protocol", "control/proc", "control/daemon"],

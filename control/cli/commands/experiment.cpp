@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "../daemon_faults.hpp"
+#include "../experiment_table.hpp"
 #include "../link.hpp"
 #include "../output.hpp"
 #include "control/experiment/runner.hpp"
@@ -133,13 +134,17 @@ int run_it(const invocation& from, const ex::plan& plan) {
   if (!where) return report(where.error(), from);
   if (auto link = daemon_for(from, *where); !link) return report(link.error(), from);
   catch_signals();
+  auto entry = ex::registration::begin(where->folder, plan, from.has("--dry-run"));
+  if (!entry) return report(entry.error(), from);
   daemon_faults faults(*where);
   ex::manner how;
-  how.dry_run = from.has("--dry-run");
+  how.dry_run = (*entry)->dry_run();
+  how.registry = entry->get();
   how.signal = &caught;
   if (!from.json)
     how.tell = [](ex::phase p, const std::string& length) { note(std::string("· ") + ex::phase_names[static_cast<int>(p)] + (length.empty() ? "" : " (" + length + ")")); };
   const auto outcome = ex::run(plan, faults, how);
+  (*entry)->end(outcome);
 
   int status = status_of(outcome);
   const json document = ex::json_of(outcome);
@@ -160,9 +165,10 @@ int run_it(const invocation& from, const ex::plan& plan) {
 }  // namespace
 
 int experiment(const invocation& from) {
-  static const std::vector<std::string> actions{"run", "check"};
-  if (from.words.empty()) return report({problem_code::missing_word, "experiment needs to know what to do: run or check", "", actions}, from);
+  static const std::vector<std::string> actions{"run", "check", "list", "status", "stop", "pause", "resume"};
+  if (from.words.empty()) return report({problem_code::missing_word, "experiment needs to know what to do: run, check, list, status, stop, pause or resume", "", actions}, from);
   const auto& action = from.words[0];
+  if (is_experiment_table_action(action)) return experiment_table(from);
   if (action != "run" && action != "check") return report(rules::unknown_word(problem_code::unexpected_word, "action", action, actions), from);
   if (from.words.size() != 2)
     return report({from.words.size() < 2 ? problem_code::missing_word : problem_code::unexpected_word, "experiment " + action + " takes one FILE (- for standard input)",

@@ -1,0 +1,275 @@
+// What is asked about experiments, and what chaosd itself does with them: their time, their stop file, their lost runners.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "control/rules/values.hpp"
+#include "daemon.hpp"
+
+namespace chaos::daemon {
+
+using protocol::json;
+using rules::problem;
+using rules::problem_code;
+using rules::result;
+
+namespace {
+
+constexpr std::size_t figures_max_bytes = 4096;
+
+std::string text_in(const json& body, const char* key) {
+  const json text = body.value(key, json());
+  return text.is_string() ? text.get<std::string>() : "";
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& n : names) out += (out.empty() ? "" : ", ") + n;
+  return out;
+}
+
+std::int64_t unix_ms() {
+  using namespace std::chrono;
+  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+const std::map<std::string, void (daemon::*)(client_id, const protocol::json&)>& daemon::experiment_actions() {
+  static const std::map<std::string, void (daemon::*)(client_id, const json&)> actions{
+#define EXPERIMENT_ACTION(name, changes, arguments, meaning) {#name, &daemon::experiment_##name},
+#include "control/protocol/experiment_actions.def"
+#undef EXPERIMENT_ACTION
+  };
+  return actions;
+}
+
+void daemon::experiment_asked(client_id who, const json& body) {
+  const std::string action = text_in(body, "action");
+  const auto known = experiment_actions().find(action);
+  if (known != experiment_actions().end()) return (this->*known->second)(who, body);
+  std::vector<std::string> names;
+  for (const auto& [name, act] : experiment_actions()) names.push_back(name);
+  if (action.empty()) return answer(who, problem{problem_code::missing_word, "\"action\" does not say what is wanted of experiments", "", names});
+  answer(who, rules::unknown_word(problem_code::unexpected_word, "action", action, names));
+}
+
+// --- by a runner, on the connection that it keeps open
+
+void daemon::experiment_begin(client_id who, const json& body) {
+  const server::peer peer = server_.peer_of(who);
+  experiment e;
+  e.name = text_in(body, "name");
+  e.title = text_in(body, "title");
+  e.hypothesis = text_in(body, "hypothesis");
+  e.by = {peer.uid, peer.pid, ""};
+  e.runner = who;
+  e.dry_run = how_.dry_run || body.value("dry_run", json()) == true;
+  e.began_ns = monotonic_ns();
+  e.began_unix_ms = unix_ms();
+  e.deadline_ns = e.began_ns + how_.experiment_timeout_ns;
+  if (e.name.empty()) return answer(who, problem{problem_code::missing_word, "an experiment needs a \"name\"", "", {}});
+  if (const auto good = safety_.may_begin(); !good) return answer(who, good.error());
+  const json longest = body.value("longest_ms", json());
+  if (longest.is_number_unsigned() && longest.get<std::uint64_t>() > how_.experiment_timeout_ns / 1'000'000)
+    return answer(who, problem{problem_code::not_allowed, "this experiment may take " + rules::format_duration(longest.get<std::uint64_t>() * 1'000'000) + ", and " +
+                                   rules::format_duration(how_.experiment_timeout_ns) + " is the most here: shorten its phases, or raise experiment_timeout of chaosd",
+                               longest.dump(), {}});
+  experiment* there = experiments_.of_pid(peer.pid);
+  if (there && there->state != experiment_state::starting)
+    return answer(who, problem{problem_code::bad_request, "the process " + std::to_string(peer.pid) + " runs the experiment " + there->name + " already", e.name, {}});
+  if (!there) {
+    const auto begun = experiments_.begin(std::move(e));
+    if (!begun) return answer(who, begun.error());
+    there = *begun;
+  } else {  // one that chaosd started
+    e.id = there->id;
+    e.by.remote = there->by.remote;
+    *there = std::move(e);
+  }
+  tell_of(*there, "begins");
+  experiment_timer_.at(experiments_.next_deadline_ns());
+  answer(who, json{{"id", there->id}, {"dry_run", there->dry_run}, {"timeout_ms", how_.experiment_timeout_ns / 1'000'000}});
+}
+
+void daemon::experiment_progress(client_id who, const json& body) {
+  experiment* const e = experiments_.of_runner(who);
+  if (!e) return answer(who, problem{problem_code::bad_request, "no experiment was begun on this connection", "", {"begin"}});
+  const std::string phase = text_in(body, "phase").substr(0, 64);
+  if (!phase.empty() && phase != e->phase) {
+    e->phase = phase;
+    tell_of(*e, phase);
+  }
+  if (const json figures = body.value("figures", json()); figures.is_object() && figures.dump(-1, ' ', false, json::error_handler_t::replace).size() <= figures_max_bytes) e->figures = figures;
+  answer(who, json{{"stop", e->stop_reason.empty() ? json() : json(e->stop_reason)}, {"paused", e->state == experiment_state::paused}});
+}
+
+void daemon::experiment_end(client_id who, const json& body) {
+  experiment* const e = experiments_.of_runner(who);
+  if (!e) return answer(who, problem{problem_code::bad_request, "no experiment was begun on this connection", "", {"begin"}});
+  const std::string verdict = text_in(body, "verdict");
+  if (verdict.empty()) return answer(who, problem{problem_code::missing_word, "the end of an experiment needs its \"verdict\"", "", {}});
+  const std::uint64_t id = e->id;
+  conclude(*e, verdict, text_in(body, "reason"));
+  answer(who, json{{"id", id}});
+}
+
+// --- by anybody
+
+void daemon::experiment_list(client_id who, const json&) { answer(who, list_experiments()); }
+
+void daemon::experiment_status(client_id who, const json& body) {
+  const auto chosen = chosen_experiments(body);
+  if (!chosen) return answer(who, chosen.error());
+  json out = json::array();
+  for (const experiment* e : *chosen) {
+    out.push_back(experiments::describe(*e, monotonic_ns()));
+    json& rules = out.back()["rules"] = json::array();
+    for (const std::uint32_t id : rules_of(*e)) rules.push_back(rules_.describe(rules_.live().at(id)));
+  }
+  answer(who, json{{"experiments", out}});
+}
+
+void daemon::experiment_stop(client_id who, const json& body) {
+  const auto chosen = chosen_experiments(body);
+  if (!chosen) return answer(who, chosen.error());
+  if (const auto ended = ended_among(*chosen); !ended.empty()) return answer(who, problem{problem_code::not_found, "the experiment " + ended + " has ended already", ended, {}});
+  const actor by = asker(who, body);
+  json out = json::array();
+  for (experiment* e : *chosen) {
+    stop_experiment(*e, "stopped by chaos-ctl experiment stop (uid " + std::to_string(by.uid) + ", " + (by.remote.empty() ? "pid " + std::to_string(by.pid) : by.remote) + ")");
+    out.push_back({{"id", e->id}, {"name", e->name}, {"removed", e->removed}});
+  }
+  answer(who, json{{"experiments", out}});
+}
+
+void daemon::experiment_pause(client_id who, const json& body) { set_experiments_paused(who, body, true); }
+void daemon::experiment_resume(client_id who, const json& body) { set_experiments_paused(who, body, false); }
+
+void daemon::set_experiments_paused(client_id who, const json& body, bool paused) {
+  const auto chosen = chosen_experiments(body);
+  if (!chosen) return answer(who, chosen.error());
+  const experiment_state from = paused ? experiment_state::running : experiment_state::paused, to = paused ? experiment_state::paused : experiment_state::running;
+  if (!paused)
+    if (const auto good = safety_.may_begin(); !good) return answer(who, good.error());
+  for (const experiment* e : *chosen)
+    if (e->state != from && e->state != to)
+      return answer(who, problem{problem_code::not_found, "the experiment " + e->name + " can not be " + (paused ? "paused" : "resumed") + ": its state is " +
+                                     experiment_state_names[static_cast<int>(e->state)], e->name, {}});
+  json out = json::array();
+  std::vector<std::uint32_t> resumed;
+  for (experiment* e : *chosen) {
+    const std::vector<std::uint32_t> ids = rules_of(*e);
+    if (const auto good = rules_.set_paused(ids, paused); !good) return answer(who, good.error());
+    if (!paused) resumed.insert(resumed.end(), ids.begin(), ids.end());
+    if (e->state != to) tell_of(*e, paused ? "paused" : "resumed");
+    e->state = to;
+    out.push_back({{"id", e->id}, {"name", e->name}, {"ids", ids}});
+  }
+  after_change();
+  break_live(resumed);
+  answer(who, json{{"experiments", out}});
+}
+
+// --- chaosd itself
+
+json daemon::list_experiments() const {
+  json out = json::array();
+  for (const experiment& e : experiments_.all()) out.push_back(experiments::describe(e, monotonic_ns()));
+  return {{"experiments", out}, {"max", how_.experiments_max}, {"timeout_ms", how_.experiment_timeout_ns / 1'000'000}, {"enabled", how_.enabled},
+          {"dry_run", how_.dry_run}, {"stop_file", how_.stop_file}, {"stopped", safety_.stopped()}};
+}
+
+// "experiment": an id or a name; without it every one that runs.
+result<std::vector<experiment*>> daemon::chosen_experiments(const json& body) {
+  const json word = body.value("experiment", json());
+  if (word.is_null()) return experiments_.live();
+  if (!word.is_string() && !word.is_number_unsigned()) return problem{problem_code::bad_request, "\"experiment\" is neither an id nor a name", word.dump(), {}};
+  const auto found = experiments_.find(word.is_string() ? word.get<std::string>() : word.dump());
+  if (!found) return found.error();
+  return std::vector<experiment*>{*found};
+}
+
+std::string daemon::ended_among(const std::vector<experiment*>& chosen) {
+  for (const experiment* e : chosen)
+    if (!e->live()) return e->name;
+  return "";
+}
+
+std::vector<std::uint32_t> daemon::rules_of(const experiment& e) const {
+  std::vector<std::uint32_t> ids;
+  for (const auto& [id, r] : rules_.live())
+    if (e.by.pid != 0 && r.compiled.owner == static_cast<std::uint32_t>(e.by.pid)) ids.push_back(id);
+  return ids;
+}
+
+void daemon::tell_of(const experiment& e, const std::string& what) {
+  const std::string text = "experiment " + std::to_string(e.id) + " '" + e.name + "': " + what;
+  spdlog::info("{}", text);
+  timeline_.say(protocol::to_line(json{{"kind", "experiment"}, {"time_ns", monotonic_ns()}, {"pid", e.by.pid}, {"message", text}}));
+}
+
+void daemon::remove_rules_of(experiment& e, const std::string& reason) {
+  const std::vector<std::uint32_t> ids = rules_of(e);
+  if (ids.empty()) return;
+  for (const std::uint32_t id : ids) e.removed.push_back(rules_.names_of(id).name);
+  rules_.end_now([&](const live_rule& r) { return std::find(ids.begin(), ids.end(), r.id()) != ids.end(); }, reason);
+  after_change();
+}
+
+// The rules go at once; the runner hears of it with its next progress, ends its load and its report.
+void daemon::stop_experiment(experiment& e, const std::string& reason) {
+  if (!e.live() || e.state == experiment_state::stopping) return;
+  e.state = experiment_state::stopping;
+  e.stop_reason = reason;
+  remove_rules_of(e, "its experiment was " + reason);
+  tell_of(e, reason + (e.removed.empty() ? "" : "; removed: " + joined(e.removed)));
+  experiment_timer_.at(experiments_.next_deadline_ns());
+}
+
+void daemon::conclude(experiment& e, const std::string& verdict, const std::string& reason) {
+  remove_rules_of(e, "its experiment ended");
+  tell_of(e, verdict + (reason.empty() ? "" : ": " + reason));
+  experiments_.end(e, verdict, reason, monotonic_ns());
+  experiment_timer_.at(experiments_.next_deadline_ns());
+}
+
+void daemon::runner_gone(client_id who) {
+  experiment* const e = experiments_.of_runner(who);
+  if (!e) return;
+  remove_rules_of(*e, "the runner of its experiment is gone");
+  const std::string reason = "its runner (pid " + std::to_string(e->by.pid) + ") went away without a word" + (e->removed.empty() ? "" : "; removed: " + joined(e->removed));
+  audit_.write({geteuid(), 0, ""}, "experiment", {{"action", "lost"}, {"id", e->id}, {"name", e->name}, {"runner", e->by.pid}, {"removed", e->removed}});
+  conclude(*e, "lost", reason);
+}
+
+void daemon::time_out_experiments() {
+  const std::uint64_t now = monotonic_ns();
+  for (experiment* e : experiments_.live())
+    if (e->state != experiment_state::stopping && e->deadline_ns <= now) {
+      stop_experiment(*e, "stopped: experiment_timeout of chaosd (" + rules::format_duration(how_.experiment_timeout_ns) + ") has passed");
+      audit_.write({geteuid(), 0, ""}, "experiment", {{"action", "time_out"}, {"id", e->id}, {"name", e->name}, {"removed", e->removed}});
+    }
+  experiment_timer_.at(experiments_.next_deadline_ns());
+}
+
+void daemon::stop_experiments(const std::string& reason) {
+  for (experiment* e : experiments_.live()) stop_experiment(*e, reason);
+}
+
+void daemon::honour_stop_file() {
+  if (!safety_.stopped()) return;
+  const std::size_t rules = rules_.live().size(), running = experiments_.live_count() - experiments_.stopping_count();
+  if (rules == 0 && running == 0) return;
+  const std::string reason = "stopped: the stop file " + how_.stop_file + " is there";
+  stop_experiments(reason);
+  rules_.end_now([](const live_rule&) { return true; }, reason);
+  page_.stop_lingering();
+  const unsigned breakers = release_breakers("the stop file");
+  spdlog::warn("the stop file {} is there: {} rules and {} experiments ended", how_.stop_file, rules, running);
+  audit_.write({geteuid(), 0, ""}, "stop_file", {{"file", how_.stop_file}, {"rules", rules}, {"experiments", running}, {"breakers", breakers}});
+  after_change();
+}
+
+}  // namespace chaos::daemon
