@@ -4,3 +4,6 @@
 if(CHAOS_SANITIZE AND NOT CHAOS_SANITIZE MATCHES "^(address|undefined|thread|leak)(,(address|undefined|leak))*$")
   message(FATAL_ERROR "CHAOS_SANITIZE=${CHAOS_SANITIZE}: expected a comma separated list of address, undefined, leak, or thread")
 endif()
+if(CHAOS_FUZZ AND NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  message(FATAL_ERROR "CHAOS_FUZZ=ON needs clang, this is ${CMAKE_CXX_COMPILER_ID}: use the preset fuzz, or tools/fuzz")
+endif()

@@ -9,7 +9,10 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <type_traits>
 
 #include "chaos/abi/rule.hpp"
 
@@ -38,26 +41,38 @@ json json_of(const saved_state& state) {
   return out;
 }
 
-// Throws json::exception for a wrong type or a missing key; returns what else is wrong.
+template <class Number>
+Number whole(const json& object, const char* key) {  // json::get would turn 1e300 or -1 into some number
+  const json& n = object.at(key);
+  const bool fits = n.is_number_unsigned() ? n.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<Number>::max())
+                                           : n.is_number_integer() && std::is_signed_v<Number> && n.get<std::int64_t>() >= std::numeric_limits<Number>::min();
+  if (!fits) throw std::range_error(std::string("\"") + key + "\" is no whole number that can stand there");
+  return n.get<Number>();
+}
+
+// Throws for a wrong type or a missing key; returns what else is wrong.
 std::string read_state(const json& in, saved_state& out) {
   if (in.at("format") != format) return "it has the format " + in.at("format").dump() + ", and this chaosd knows " + std::to_string(format);
   out.boot = in.at("boot").get<std::string>();
-  out.next_id = in.at("next_id").get<std::uint32_t>();
-  out.next_run = in.at("next_run").get<std::uint64_t>();
+  out.next_id = whole<std::uint32_t>(in, "next_id");
+  out.next_run = whole<std::uint64_t>(in, "next_run");
   out.clean = in.at("clean").get<bool>();
-  if (in.contains("seed")) out.seed = in.at("seed").get<std::uint64_t>();
+  if (in.contains("seed")) out.seed = whole<std::uint64_t>(in, "seed");
   for (const json& r : in.at("rules")) {
     auto spec = rules::spec_from_json(r.at("rule"));
     if (!spec) return "a rule in it is not one: " + spec.error().message;
-    out.rules.push_back({std::move(*spec), r.at("id").get<std::uint32_t>(), r.at("slot").get<std::uint32_t>(),
-                         r.at("ends_at_ns").get<std::uint64_t>(), r.at("remaining_ns").get<std::uint64_t>(),
-                         r.at("run").get<std::uint64_t>(), r.at("paused").get<bool>()});
+    out.rules.push_back({std::move(*spec), whole<std::uint32_t>(r, "id"), whole<std::uint32_t>(r, "slot"),
+                         whole<std::uint64_t>(r, "ends_at_ns"), whole<std::uint64_t>(r, "remaining_ns"),
+                         whole<std::uint64_t>(r, "run"), r.at("paused").get<bool>()});
     if (out.rules.back().slot >= abi::rule_max) return "a rule in it has no valid slot";
   }
   for (const json& r : in.at("runs"))
-    out.runs.push_back({r.at("id").get<std::uint64_t>(), r.at("pid").get<std::int32_t>(), r.at("start_ticks").get<std::uint64_t>()});
+    out.runs.push_back({whole<std::uint64_t>(r, "id"), whole<std::int32_t>(r, "pid"), whole<std::uint64_t>(r, "start_ticks")});
   return "";
 }
+
+// What we write is not deep. Deeper values are dropped: telling of a million brackets would take as many stack frames.
+bool shallow(int depth, json::parse_event_t, json&) { return depth < 32; }
 
 bool write_all(int fd, const std::string& text) {
   for (std::size_t at = 0; at < text.size();) {
@@ -117,10 +132,10 @@ saved_state state_file::load(std::string& trouble) const {
   std::string why = "it is not JSON";
   if (text.size() > file_max) {
     why = "it is larger than " + std::to_string(file_max) + " bytes";
-  } else if (const json in = json::parse(text, nullptr, false); !in.is_discarded()) {
+  } else if (const json in = json::parse(text, shallow, false); !in.is_discarded()) {
     try {
       why = read_state(in, state);
-    } catch (const json::exception& e) {
+    } catch (const std::exception& e) {
       why = e.what();
     }
   }

@@ -1,5 +1,6 @@
 #include "rule_spec.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "values.hpp"
@@ -171,11 +172,21 @@ result<rule_spec> spec_from_json(const json& object) {
 }
 
 std::vector<std::string> words_of(const rule_spec& spec) {
-  std::vector<std::string> words{abi::effect_table[static_cast<unsigned>(spec.kind)].name, spec.target};
-  if (!spec.value.empty()) words.push_back(spec.value);
+  std::vector<std::string> plain{spec.target}, options;
+  if (!spec.value.empty()) plain.push_back(spec.value);
   for (const auto& [o, text] : spec.options) {
-    words.push_back(flag_of(o));
-    if (info_of(o).form != option_form::flag) words.push_back(text);
+    options.push_back(flag_of(o));
+    if (info_of(o).form != option_form::flag) options.push_back(text);
+  }
+  std::vector<std::string> words{abi::effect_table[static_cast<unsigned>(spec.kind)].name};
+  const bool like_options = std::any_of(plain.begin(), plain.end(), [](const std::string& word) { return word.substr(0, 1) == "-"; });
+  if (like_options) {  // words that look like options come last, behind "--"
+    words.insert(words.end(), options.begin(), options.end());
+    words.push_back("--");
+    words.insert(words.end(), plain.begin(), plain.end());
+  } else {
+    words.insert(words.end(), plain.begin(), plain.end());
+    words.insert(words.end(), options.begin(), options.end());
   }
   return words;
 }

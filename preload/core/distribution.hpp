@@ -65,13 +65,16 @@ inline double standard_pareto(double u) {
 inline double correlated_unit(draws& d, std::uint64_t correlation, rule_state& s) {
   double u = d.unit();
   if (correlation) {
-    const double rho = static_cast<double>(correlation) * 0x1.0p-32;
+    const double rho = correlation < abi::certain ? static_cast<double>(correlation) * 0x1.0p-32 : 1;
     const std::uint64_t last = s.memory.load(std::memory_order_relaxed);
     if (last) u = rho * (static_cast<double>(last) * 0x1.0p-63) + (1 - rho) * u;
     s.memory.store(static_cast<std::uint64_t>(u * 0x1.0p63) | 1, std::memory_order_relaxed);
   }
   return u < 0x1.0p-53 ? 0x1.0p-53 : u;
 }
+
+// What a broken page asks for may be below nothing, or beyond all time.
+inline std::uint64_t whole_ns(double ns) { return ns > 0 ? static_cast<std::uint64_t>(ns < 0x1.0p62 ? ns : 0x1.0p62) : 0; }
 
 inline std::uint64_t draw_delay(const abi::rule& r, draws& d, rule_state& s) {
   if (r.shape == abi::distribution::constant || (r.jitter_ns == 0 && r.percentile_count == 0)) return r.delay_ns;
@@ -81,11 +84,11 @@ inline std::uint64_t draw_delay(const abi::rule& r, draws& d, rule_state& s) {
     double from = 0, from_value = 0;
     for (unsigned i = 0; i < n; ++i) {
       const double at = r.percentiles[i].millionths * 1e-6, value = static_cast<double>(r.percentiles[i].value_ns);
-      if (u <= at) return static_cast<std::uint64_t>(from_value + (value - from_value) * (at > from ? (u - from) / (at - from) : 1));
+      if (u <= at) return whole_ns(from_value + (value - from_value) * (at > from ? (u - from) / (at - from) : 1));
       from = at;
       from_value = value;
     }
-    return static_cast<std::uint64_t>(from_value);
+    return whole_ns(from_value);
   }
   double x = 0;
   switch (r.shape) {
@@ -99,8 +102,7 @@ inline std::uint64_t draw_delay(const abi::rule& r, draws& d, rule_state& s) {
     }
     default: break;
   }
-  const double ns = static_cast<double>(r.delay_ns) + x * static_cast<double>(r.jitter_ns);
-  return ns <= 0 ? 0 : static_cast<std::uint64_t>(ns);
+  return whole_ns(static_cast<double>(r.delay_ns) + x * static_cast<double>(r.jitter_ns));
 }
 
 }  // namespace chaos::core

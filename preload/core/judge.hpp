@@ -12,7 +12,7 @@ namespace chaos::core {
 inline constexpr unsigned fired_max = 16;  // rules that may take effect on one call; later ones are not reached
 
 using effect_set = std::uint32_t;
-constexpr effect_set of(abi::effect e) { return effect_set{1} << static_cast<unsigned>(e); }
+constexpr effect_set of(abi::effect e) { return effect_set{1} << (static_cast<unsigned>(e) & 31); }  // whatever a broken page says
 
 // Effects that act on bytes as they arrive, not on the call that reads them: they are judged once for each arrival.
 inline constexpr effect_set arrival_effects = of(abi::effect::latency) | of(abi::effect::loss) | of(abi::effect::bandwidth);

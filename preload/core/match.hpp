@@ -26,8 +26,9 @@ struct endpoint {
 // Names under which the process looked an address up: asked only when a rule by name needs it.
 using hostname_lookup = bool (*)(const std::uint8_t (&address)[16], const char* glob);
 
+// chaosd ends the pool with NUL; a pool that has no end has no text.
 inline const char* pool_text(const abi::rule_bank& bank, abi::pool_offset at) {
-  return at && at < abi::text_pool_bytes ? bank.text + at : "";
+  return at && at < abi::text_pool_bytes && bank.text[abi::text_pool_bytes - 1] == '\0' ? bank.text + at : "";
 }
 
 inline bool in_prefix(const std::uint8_t (&address)[16], const std::uint8_t (&network)[16], unsigned bits) {

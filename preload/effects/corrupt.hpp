@@ -1,5 +1,6 @@
 // corrupt: flips bits. On a stream the flips depend on the offset alone, so that a peek and the read that follows see
-// the same bytes; elsewhere on the operation. P is per byte (one bit of a byte that is hit), --bits N is per call.
+// the same bytes; elsewhere on the operation. P is per byte (one bit of a byte that is hit), --bits N is per call,
+// and never more than there are.
 #pragma once
 #include <cstddef>
 
@@ -18,7 +19,7 @@ inline std::uint64_t flip(const core::fired_rule& f, bool stream, std::uint64_t 
   std::uint64_t flipped = 0;
   if (r.bits) {
     core::draws d(key.with(stream ? offset : 0), stream ? 0 : f.operation);
-    for (std::uint32_t i = 0; n && i < r.bits; ++i, ++flipped) {
+    for (const std::uint64_t most = r.bits < n * 8 ? r.bits : n * 8; flipped < most; ++flipped) {
       const std::uint64_t bit = d.below(n * 8);
       data[bit / 8] ^= static_cast<unsigned char>(1u << (bit % 8));
     }

@@ -71,7 +71,20 @@ INSTANTIATE_TEST_SUITE_P(All, CorruptState,
                                          R"({"format":1,"boot":"","next_id":"x","next_run":1,"clean":true,"rules":[],"runs":[]})",
                                          R"({"format":1,"boot":"","next_id":1,"next_run":1,"clean":false,"rules":[{"rule":{"kind":"x"}}],"runs":[]})",
                                          R"({"format":1,"boot":"","next_id":1,"next_run":1,"clean":false,"rules":7,"runs":[]})",
+                                         R"({"format":1,"boot":"","next_id":-1,"next_run":1,"clean":false,"rules":[],"runs":[]})",
+                                         R"({"format":1,"boot":"","next_id":1,"next_run":1e300,"clean":false,"rules":[],"runs":[]})",
+                                         R"({"format":1,"boot":"","next_id":4294967296,"next_run":1,"clean":false,"rules":[],"runs":[]})",
+                                         R"({"format":1,"boot":"","next_id":1,"next_run":1,"clean":false,"rules":[],"runs":[{"id":1,"pid":2147483648,"start_ticks":1}]})",
                                          R"({"format":1,"boot":"","next_id":1,"next_run":1,"clean":false,"rules":[{"rule":{"kind":"observe","target":"a:1"},"id":1,"slot":256,"ends_at_ns":0,"remaining_ns":0,"run":0,"paused":false}],"runs":[]})"), testing_support::parameter_name);
+
+TEST(State, DepthCostsNoStack) {
+  const temporary_folder folder;
+  const std::string path = folder.path() + "/state.json";
+  std::ofstream(path) << "{\"format\":" << std::string(4'000'000, '[') << std::string(4'000'000, ']') << "}";
+  std::string trouble;
+  EXPECT_TRUE(state_file(path).load(trouble).rules.empty());
+  EXPECT_NE(trouble, "");
+}
 
 TEST(State, AFullDiskLeavesTheOldFile) {
   const temporary_folder folder;

@@ -118,6 +118,14 @@ TEST(Distribution, CorrelationTiesEachDelayToTheLastOne) {
   EXPECT_NEAR(tie(0.9), 0.9, 0.05);
 }
 
+TEST(Distribution, ABrokenRuleStillGivesADelay) {  // of a page that nobody checked: no value outside its type
+  abi::rule r = delaying(UINT64_MAX, UINT64_MAX, abi::distribution::pareto);
+  for (const abi::probability correlation : {abi::probability{0}, abi::certain, ~abi::probability{0}}) {
+    r.correlation = correlation;
+    for (const double delay : sample(r)) ASSERT_LE(delay, 0x1.0p62);
+  }
+}
+
 TEST(InverseNormal, AgreesWithLibm) {
   for (double p = 1e-6; p < 1; p += 1e-4) ASSERT_NEAR(phi(inverse_normal(p)), p, 1e-8) << p;
 }
