@@ -1,7 +1,9 @@
 """What every end-to-end test needs: a session folder of its own, chaos-ctl, targets, and waiting for conditions.
 
 No test sleeps and hopes: `until` asks again and again, with a deadline. Processes are ended by their pid, and only those
-that the test started (daemons are known by the test's own folder on their command line)."""
+that the test started (daemons are known by the test's own folder on their command line). A test that leaves a process
+behind fails, however far down that stands: orphans come to the parent of this process, not to init."""
+import ctypes
 import json
 import os
 import shutil
@@ -21,6 +23,27 @@ FAKE = os.path.join(BUILD, "tests/fake_target")
 
 DONE, FAILED, USAGE, NO_DAEMON = 0, 1, 2, 3
 DEADLINE = 15.0  # seconds: for what should happen at once, on a busy machine
+GRACE = 3.0      # seconds: for processes to end after the one that started them
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def take_in_orphans():
+    """Goes on in a child; the process itself waits for it, and for whatever below loses its parent."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    child = os.fork()
+    if child == 0:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+
+
+take_in_orphans()
 
 
 def until(condition, what, deadline=DEADLINE, every=0.01):
@@ -49,6 +72,37 @@ def alive(pid):
         return False
 
 
+def end(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    until(lambda: not alive(pid), f"end of process {pid}")
+
+
+def processes():
+    """pid -> (parent, name, state) of every process that can be seen."""
+    found = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as f:
+                before, after = f.read().rsplit(")", 1)
+        except OSError:
+            continue
+        state, parent = after.split()[:2]
+        found[int(name)] = (int(parent), before.split("(", 1)[1], state)
+    return found
+
+
+def descendants(known=frozenset()):
+    """pid -> name of the living processes below this one or orphaned; what is known, and what is below that, is left out."""
+    everything, below, found = processes(), {os.getpid(), os.getppid()}, {}
+    while below:
+        below = {pid for pid, (parent, _, _) in everything.items() if parent in below} - known - {os.getpid()}
+        found |= {pid: everything[pid][1] for pid in below if everything[pid][2] not in "ZX"}
+    return found
+
+
 class Answer:
     def __init__(self, done):
         self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
@@ -65,12 +119,14 @@ class SessionTest(unittest.TestCase):
     maxDiff = None
 
     def setUp(self):
+        self.older = frozenset(descendants())
         self.dir = tempfile.mkdtemp(prefix="chaos-test-", dir="/dev/shm")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("CHAOS_") and k != "LD_PRELOAD"}
         self.env["CHAOS_DIR"] = self.dir
         self.started = []
+        self.addCleanup(self.end_everything)  # the last one to run: a server's own, graceful end comes before it
 
-    def tearDown(self):
+    def end_everything(self):
         for p in self.started:
             if p.poll() is None:
                 p.kill()
@@ -79,12 +135,18 @@ class SessionTest(unittest.TestCase):
                 if pipe:
                     pipe.close()
         for pid in self.daemons():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            until(lambda: not alive(pid), f"end of chaosd {pid}")
+            end(pid)
         shutil.rmtree(self.dir, ignore_errors=True)
+        self.assertNothingLeft()
+
+    def assertNothingLeft(self):
+        try:
+            until(lambda: not descendants(self.older), "end of every process", deadline=GRACE)
+        except AssertionError:
+            left = descendants(self.older)
+            for pid in left:
+                end(pid)
+            self.assertEqual(left, {}, "processes stayed behind")
 
     def daemons(self, folder=None):
         """Pids of the daemons that serve this test's folder."""

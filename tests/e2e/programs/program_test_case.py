@@ -54,10 +54,10 @@ class Ran:
 
 class ProgramTestCase(SessionTest):
     def setUp(self):
-        super().setUp()
-        self.shimmed = {**self.env, "LD_PRELOAD": SHIM}
         self.folder = tempfile.mkdtemp(prefix="chaos-programs-")
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        super().setUp()
+        self.shimmed = {**self.env, "LD_PRELOAD": SHIM}
 
     # --- programs
 
