@@ -2,14 +2,19 @@
 // with no time-out of their own, so that an injected hang really hangs. Prints each transition, and counters when
 // asked.
 //
-//   breaker_target PORT THREADS RECOVERY_MS     (a line on stdin asks for the counters; its end ends the program)
+//   breaker_target PORT THREADS RECOVERY_MS     (its end ends the program; a line on stdin asks for the counters, of
+//   `hold` before no call is in flight and no further one begins, of `go` then they begin again)
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -60,15 +65,24 @@ int main(int argc, char** argv) {
     std::printf("%s -> %s (%s)\n", to_string(t.from), to_string(t.to), to_string(t.reason));
     std::fflush(stdout);
   });
+  std::atomic<bool> held{false};
+  std::shared_mutex calls;  // shared by those in flight
   for (int t = 0; t < threads; ++t)
-    std::thread([&b, port] {
-      for (;;) {
-        const auto r = b.call([&] { connection(port).ping(); });
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::thread([&] {
+      for (;; std::this_thread::sleep_for(std::chrono::milliseconds(1))) {
+        const std::shared_lock in_flight(calls);
+        if (!held) (void)b.call([&] { connection(port).ping(); });
       }
     }).detach();
   char line[64];
   while (std::fgets(line, sizeof line, stdin)) {
+    if (std::strcmp(line, "hold\n") == 0) {
+      held = true;
+      calls.lock();  // those in flight have ended
+      calls.unlock();
+    } else if (std::strcmp(line, "go\n") == 0) {
+      held = false;
+    }
     const auto m = b.metrics();
     std::printf("ok %llu failed %llu rejected %llu late %llu state %s\n",
                 static_cast<unsigned long long>(m.successful), static_cast<unsigned long long>(m.failed),

@@ -70,10 +70,11 @@ class UnderShim : public testing::Test {
   ~UnderShim() override {
     if (ask_fd >= 0) close(ask_fd);
   }
-  // A counter of the target, now.
-  long counter(const std::string& name) {
+  // A counter of the target, now; or after an order was obeyed.
+  long counter(const std::string& name, const std::string& order = "") {
     const int before = count(target->output(), "ok ");
-    if (write(ask_fd, "\n", 1) != 1) return -1;
+    const std::string line_out = order + "\n";
+    if (write(ask_fd, line_out.data(), line_out.size()) != static_cast<ssize_t>(line_out.size())) return -1;
     if (!eventually([&] { return count(target->output(), "ok ") > before && target->output().back() == '\n'; }))
       return -1;
     const std::string out = target->output();
@@ -95,7 +96,10 @@ class UnderShim : public testing::Test {
 TEST_F(UnderShim, AResetStormOpensWithinThresholdPlusCallsInFlight) {
   constexpr int threads = 4;
   start(threads, 60'000);
+  // A call in flight when the rule comes may still succeed, and a success begins the count of failures anew.
+  ASSERT_EQ(counter("failed", "hold"), 0);
   set({"error", endpoint(), "ECONNRESET"});
+  ASSERT_GE(counter("failed", "go"), 0);
   ASSERT_TRUE(shows("closed -> open (consecutive_failures)")) << target->output();
   const long failed = counter("failed"), late = counter("late");
   EXPECT_EQ(failed, 5) << "exactly failure_threshold are counted";
