@@ -1,8 +1,7 @@
 // down: connects are refused, unreachable or never answered, on blocking and non-blocking sockets, with the kernel's own
 // EINPROGRESS, readiness and SO_ERROR; live connections break alike; removal heals.
 #include "gate.hpp"
-
-#include <vector>
+#include "sinks.hpp"
 
 namespace chaos::gate {
 namespace {
@@ -22,23 +21,6 @@ class Down : public Gate {
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &n);
     return e;
   }
-  // What chaosd provides: a port where nobody listens, and a listener whose backlog is full.
-  struct sinks {
-    unique_fd refuse{socket(AF_INET, SOCK_STREAM, 0)}, hole{socket(AF_INET, SOCK_STREAM, 0)};
-    std::vector<unique_fd> filling;
-    explicit sinks(session& s) {
-      const sockaddr_in any = loopback(0);
-      bind(refuse, generic(any), sizeof any);  // bound and not listening
-      bind(hole, generic(any), sizeof any);
-      listen(hole, 0);
-      for (int i = 0; i < 3; ++i) {
-        filling.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
-        const sockaddr_in to = loopback(port_of(hole));
-        connect(filling.back(), generic(to), sizeof to);
-      }
-      s.sinks({port_of(refuse), 0, port_of(hole), 0});
-    }
-  };
 };
 
 TEST_F(Down, RefusesABlockingConnectOnly) {

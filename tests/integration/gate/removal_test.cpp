@@ -1,0 +1,204 @@
+// Promise 2 for those who are held: whatever fault a thread waits in, in whatever way it waits, it goes on within 10 ms of
+// the removal, and what was held is delivered whole.
+#include "channels.hpp"
+#include "sinks.hpp"
+#include "ways.hpp"
+
+#include <netdb.h>
+
+#include <set>
+
+#include "chaos/abi/effects.hpp"
+
+namespace chaos::gate {
+namespace {
+
+enum class held_in { arrival, sending, connecting, accepting, closing, reading_file, resolving };
+
+struct row {
+  const char* kind;
+  const char* rule;  // {}: the target
+  held_in place;
+  std::set<over> transports = {over::tcp};
+  std::set<way> ways = {std::begin(all_ways), std::end(all_ways)};
+};
+
+const std::set<over> streams = {over::tcp, over::unix_stream}, everywhere = {std::begin(all_transports), std::end(all_transports)};
+const std::set<way> in_the_call = {way::blocking};
+
+const row rows[] = {
+    {"latency", "latency {} 5s", held_in::arrival, everywhere},
+    {"latency", "latency {} 5s --on connect", held_in::connecting},
+    {"latency", "latency {} 5s --on accept", held_in::accepting, {over::tcp}, in_the_call},
+    {"latency", "latency {} 5s --direction up", held_in::sending, everywhere, in_the_call},
+    {"latency", "latency {} 5s", held_in::reading_file, {over::tcp}, in_the_call},
+    {"latency", "latency {} 5s", held_in::resolving, {over::tcp}, in_the_call},
+    {"loss", "loss {} 100%", held_in::arrival, streams},
+    {"loss", "loss {} 100%", held_in::connecting},
+    {"slicer", "slicer {} --average-size 2B --delay 5s", held_in::arrival, streams, in_the_call},
+    {"bandwidth", "bandwidth {} 1B/s", held_in::arrival, everywhere},
+    {"bandwidth", "bandwidth {} 1KB/s --direction up", held_in::sending, streams},
+    {"timeout", "timeout {}", held_in::arrival, streams},
+    {"timeout", "timeout {}", held_in::sending, streams},
+    {"down", "down {} --how blackhole", held_in::arrival, streams},
+    {"down", "down {} --how blackhole", held_in::sending, streams},
+    {"down", "down {} --how blackhole", held_in::connecting},
+    {"partition", "partition {}", held_in::arrival, streams},
+    {"partition", "partition {}", held_in::sending, streams},
+    {"partition", "partition {}", held_in::connecting},
+    {"slow_close", "slow_close {} 5s", held_in::closing, streams, in_the_call},
+    {"pause", "pause {} 5s --on recv", held_in::arrival, everywhere},
+    {"pause", "pause {} 5s", held_in::reading_file, {over::tcp}, in_the_call},
+};
+// These answer, break or change; nobody waits in them.
+const std::set<std::string> hold_nobody = {"error", "corrupt", "reset_peer", "limit_data", "duplicate", "full", "io_error", "emfile",
+                                           "dns", "unset", "replace", "crash", "enomem", "observe"};
+
+struct example {
+  const row* line;
+  over transport;
+  way how;
+};
+std::vector<example> examples() {
+  std::vector<example> all;
+  for (const row& r : rows)
+    for (const over o : r.transports)
+      for (const way w : r.ways) all.push_back({&r, o, w});
+  return all;
+}
+
+class Removal : public Gate, public testing::WithParamInterface<example> {
+ protected:
+  const row& line = *GetParam().line;
+  const way how = GetParam().how;
+  std::uint32_t id = 0;
+
+  void fault(const std::string& target) {
+    std::string rule = line.rule;
+    id = s.set(rule.replace(rule.find("{}"), 2, target));
+  }
+  // Ends the rule while `held` waits in it; ms from then until held() is back.
+  template <class Held>
+  double released_after(Held held) {
+    std::atomic<double> removed{0};
+    std::thread remover([&] {
+      EXPECT_TRUE(wait_until([&] { return s.count(id).matched > 0; })) << "the rule was never met";
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      removed = monotonic_ms();
+      s.remove(id);
+    });
+    held();
+    const double now = monotonic_ms();
+    remover.join();
+    EXPECT_GE(now, removed) << "it was not held";
+    EXPECT_GE(s.count(id).fired, 1u);
+    return now - removed;
+  }
+
+  double arrival() {
+    channel c(GetParam().transport);
+    fault(c.target);
+    c.tell("hello");
+    std::string got;
+    const double ms = released_after([&] { got = read_by(c.near, how, 5, !is_stream(c.transport)); });
+    EXPECT_EQ(got, "hello");
+    return ms;
+  }
+  double sending() {
+    channel c(GetParam().transport);
+    fault(c.target);
+    const std::string text(is_stream(c.transport) ? 20'000 : 1'000, 'x');
+    const double ms = released_after([&] { EXPECT_TRUE(write_by(c.near, how, text)); });
+    EXPECT_EQ(c.hear(text.size()), text);
+    return ms;
+  }
+  double connecting() {
+    const sinks made(s);
+    const listener service;
+    fault(service.target());
+    const unique_fd fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (how == way::blocking ? 0 : SOCK_NONBLOCK), 0);
+    const sockaddr_in to = loopback(service.port);
+    const double ms = released_after([&] {
+      const int r = connect(fd, generic(to), sizeof to);
+      if (how == way::blocking) { EXPECT_EQ(r, 0) << strerrorname_np(errno); return; }
+      EXPECT_TRUE(r == -1 && errno == EINPROGRESS) << r << " " << strerrorname_np(errno);
+      waiter w(fd, how, EPOLLOUT);
+      EXPECT_TRUE(w.ready());
+      int e = 0;
+      socklen_t n = sizeof e;
+      getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &n);
+      EXPECT_EQ(e, 0);
+    });
+    const unique_fd peer = accept(service.fd, nullptr, nullptr);
+    put(fd, "hello");
+    EXPECT_EQ(read_by(peer, way::blocking, 5), "hello");
+    return ms;
+  }
+  double accepting() {
+    const listener service;
+    const unique_fd client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const sockaddr_in to = loopback(service.port);
+    EXPECT_EQ(connect(client, generic(to), sizeof to), 0);
+    fault("listen:" + std::to_string(service.port));
+    unique_fd taken;
+    const double ms = released_after([&] { taken = accept(service.fd, nullptr, nullptr); });
+    put(client, "hello");
+    EXPECT_EQ(read_by(taken, way::blocking, 5), "hello");
+    return ms;
+  }
+  double closing() {
+    channel c(GetParam().transport);
+    fault(c.target);
+    const double ms = released_after([&] { c.near.reset(); });
+    EXPECT_EQ(c.hear(1), "");
+    return ms;
+  }
+  double reading_file() {
+    const temporary_folder folder;
+    const unique_fd fd = open((folder.path() + "/file").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    EXPECT_EQ(write(fd, "hello", 5), 5);
+    fault("file:" + folder.path() + "/**");
+    char b[6] = {};
+    const double ms = released_after([&] { EXPECT_EQ(pread(fd, b, 5, 0), 5); });
+    EXPECT_STREQ(b, "hello");
+    return ms;
+  }
+  double resolving() {
+    fault("dns:localhost");
+    addrinfo* found = nullptr;
+    const double ms = released_after([&] { EXPECT_EQ(getaddrinfo("localhost", nullptr, nullptr, &found), 0); });
+    EXPECT_NE(found, nullptr);
+    freeaddrinfo(found);
+    return ms;
+  }
+};
+
+TEST_P(Removal, LetsGoWithin10MsAndLosesNothing) {
+  expect_prompt([&] {
+    switch (line.place) {
+      case held_in::arrival: return arrival();
+      case held_in::sending: return sending();
+      case held_in::connecting: return connecting();
+      case held_in::accepting: return accepting();
+      case held_in::closing: return closing();
+      case held_in::reading_file: return reading_file();
+      case held_in::resolving: return resolving();
+    }
+    return 0.0;
+  });
+}
+std::string name_of(const testing::TestParamInfo<example>& info) {
+  const char* const places[] = {"arrival", "sending", "connecting", "accepting", "closing", "reading_file", "resolving"};
+  const example& e = info.param;
+  return std::string(e.line->kind) + "_" + places[static_cast<int>(e.line->place)] + "_" + name_of(e.transport) + "_" + name_of(e.how);
+}
+INSTANTIATE_TEST_SUITE_P(Of, Removal, testing::ValuesIn(examples()), [](const auto& info) { return name_of(info); });
+
+TEST(EveryKind, HoldsNobodyOrHasARowAbove) {
+  std::set<std::string> known = hold_nobody;
+  for (const row& r : rows) known.insert(r.kind);
+  for (const auto& e : abi::effect_table) EXPECT_TRUE(known.contains(e.name)) << e.name;
+}
+
+}  // namespace
+}  // namespace chaos::gate
