@@ -149,6 +149,7 @@ _chaos_ctl() {
   out += "    hooks) COMPREPLY=($(compgen -W '" + joined(function_names()) + "' -- \"$cur\")) ;;\n";
   out += "    daemon) COMPREPLY=($(compgen -W 'start stop status' -- \"$cur\")) ;;\n";
   out += "    stress) ((positional)) || COMPREPLY=($(compgen -W '" + joined(stress::stressor_names()) + "' -- \"$cur\")) ;;\n";
+  out += "    schedule) if ((positional)); then COMPREPLY=($(compgen -f -- \"$cur\")); else COMPREPLY=($(compgen -W 'run validate status stop' -- \"$cur\")); fi ;;\n";
   out += "    breaker)\n      case $positional in\n        0) COMPREPLY=($(compgen -W '" + joined(breaker_actions()) + "' -- \"$cur\")) ;;\n";
   out += "        1) COMPREPLY=($(compgen -W \"$(chaos-ctl docs breakers 2>/dev/null)\" -- \"$cur\")) ;;\n      esac ;;\n  esac\n}\ncomplete -F _chaos_ctl chaos-ctl\n";
   return out;
@@ -200,6 +201,7 @@ std::string zsh_completion() {
     else if (name == "effects") out += " \\\n            '1:kind:(" + joined(kind_names()) + ")'";
     else if (name == "hooks") out += " \\\n            '1:class:(" + joined(function_names()) + ")'";
     else if (name == "breaker") out += " \\\n            '1:action:(" + joined(breaker_actions()) + ")' \\\n            '2:breaker:($(chaos-ctl docs breakers 2>/dev/null))'";
+    else if (name == "schedule") out += " \\\n            '1:action:(run validate status stop)' \\\n            '2:file:_files'";
     else if (name == "stress") out += " \\\n            '1:stressor:(" + joined(stress::stressor_names()) + ")'";
     else if (name == "daemon") out += " \\\n            '1:action:(start stop status)'";
     out += "\n          ;;\n";

@@ -38,7 +38,4 @@ struct invocation {
 // `into` is filled as far as parsing came, so that an error knows whether JSON was asked for.
 rules::result<rules::done> parse_command_line(std::span<const std::string> typed, invocation& into);
 
-// Splits one word into the words of a rule as a shell would: blanks separate, '…' and "…" and \ protect.
-rules::result<std::vector<std::string>> split_words(std::string_view text);
-
 }  // namespace chaos::cli

@@ -58,13 +58,17 @@ bool breaks_at_once(const abi::rule& r) {
   return true;
 }
 
+bool named_like(const char* glob, const std::string& executable, const std::string& comm) {
+  return glob_match(glob, executable.c_str()) || glob_match(glob, executable.c_str() + executable.rfind('/') + 1) || glob_match(glob, comm.c_str());
+}
+
 bool means_process(const rules::compiled_rule& compiled, const process_names& p) {
   const abi::rule& r = compiled.rule;
   if (r.run && r.run != p.run) return false;
   if (r.process_id && r.process_id != static_cast<std::uint32_t>(p.pid)) return false;
   if (!r.process_glob || r.process_glob >= compiled.text.size()) return true;
   const char* const glob = compiled.text.c_str() + r.process_glob;
-  return glob_match(glob, p.executable.c_str()) || glob_match(glob, p.executable.c_str() + p.executable.rfind('/') + 1) || glob_match(glob, p.comm.c_str());
+  return named_like(glob, p.executable, p.comm);
 }
 
 bool means_connection(const abi::rule& r, const tcp_row& row, int fd) {

@@ -18,6 +18,7 @@ struct process_names {
 // narrows to some calls, threads or moments.
 bool breaks_at_once(const abi::rule& r);
 
+bool named_like(const char* glob, const std::string& executable, const std::string& comm);  // --process
 bool means_process(const rules::compiled_rule& r, const process_names& p);   // --process, --pid, run
 bool means_connection(const abi::rule& r, const tcp_row& row, int fd = -1);  // target terms
 

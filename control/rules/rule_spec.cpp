@@ -95,6 +95,38 @@ result<rule_spec> checked(rule_spec spec) {
 
 }  // namespace
 
+result<std::vector<std::string>> split_words(std::string_view text) {
+  std::vector<std::string> words;
+  std::string word;
+  bool inside = false;  // a word has begun, even if it is empty ('')
+  char quote = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quote) {
+      if (c == quote) quote = 0;
+      else if (c == '\\' && quote == '"' && i + 1 < text.size()) word += text[++i];
+      else word += c;
+    } else if (c == '\'' || c == '"') {
+      quote = c;
+      inside = true;
+    } else if (c == '\\' && i + 1 < text.size()) {
+      word += text[++i];
+      inside = true;
+    } else if (c == ' ' || c == '\t' || c == '\n') {
+      if (inside) words.push_back(std::move(word));
+      word.clear();
+      inside = false;
+    } else {
+      word += c;
+      inside = true;
+    }
+  }
+  if (quote)
+    return problem{problem_code::bad_value, std::string("the quote ") + quote + " is never closed in: " + std::string(text), std::string(text), {}};
+  if (inside) words.push_back(std::move(word));
+  return words;
+}
+
 result<rule_spec> spec_from_words(std::span<const std::string> words) {
   rule_spec spec;
   if (words.empty())

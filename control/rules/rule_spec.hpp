@@ -32,6 +32,9 @@ struct rule_spec {
   bool operator==(const rule_spec&) const = default;
 };
 
+// Splits one text into the words of a rule as a shell would: blanks separate, '…' and "…" and \ protect.
+result<std::vector<std::string>> split_words(std::string_view text);
+
 result<rule_spec> spec_from_words(std::span<const std::string> words);
 result<rule_spec> spec_from_json(const nlohmann::json& object);
 result<std::vector<rule_spec>> specs_from_ini(std::string_view text);  // every [fault NAME]; other sections are errors

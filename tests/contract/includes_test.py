@@ -24,7 +24,9 @@ MAY = {
     "control/daemon": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc"],
     "control/experiment": ["include/chaos/abi", "control/rules", "control/protocol"],
     "control/stress": ["control/rules"],
-    "control/cli": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc", "control/experiment", "control/stress"],
+    "control/ini": ["control/rules"],
+    "control/schedule": ["include/chaos/abi", "control/rules", "control/ini", "control/experiment"],
+    "control/cli": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc", "control/experiment", "control/schedule", "control/stress"],
     "control": ["include/chaos/abi", "include/chaos", "control/rules", "control/protocol", "control/proc", "control/daemon"],
     "examples": ["include/chaos", "include/chaos/abi"],
 }

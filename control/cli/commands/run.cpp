@@ -111,7 +111,7 @@ result<json> rules_of(const invocation& from) {
   const auto found = from.options.find("--set");
   if (found == from.options.end()) return checked;
   for (const auto& text : found->second) {
-    const auto words = split_words(text);
+    const auto words = rules::split_words(text);
     if (!words) return words.error();
     const auto spec = rules::spec_from_words(*words);
     if (!spec) return spec.error();

@@ -1,16 +1,32 @@
 // chaos-ctl stop: everything off, whatever state the daemon is in.
+#include <csignal>
+
 #include "../link.hpp"
 #include "../output.hpp"
 #include "../pages.hpp"
+#include "control/schedule/files.hpp"
 
 namespace chaos::cli::commands {
+
+namespace {
+
+// A schedule would go on with the next injection: it is told to end. How many there were.
+std::size_t end_schedules(const std::string& folder) {
+  std::size_t told = 0;
+  for (const auto& s : schedule::known_schedules(folder))
+    if (const auto pid = static_cast<pid_t>(number(s.record, "pid")); s.running && pid > 0 && kill(pid, SIGTERM) == 0) ++told;
+  return told;
+}
+
+}  // namespace
 
 int stop(const invocation& from) {
   const auto where = session_of(from);
   if (!where) return report(where.error(), from);
+  const auto schedules = end_schedules(where->folder);
   const auto say = [&](const char* by, const std::string& sentence) {
-    if (from.json) print_json({{"stopped", true}, {"by", by}});
-    else print(sentence + "\n");
+    if (from.json) print_json({{"stopped", true}, {"by", by}, {"schedules", schedules}});
+    else print(sentence + (schedules ? "; " + human_count(schedules) + (schedules == 1 ? " schedule was" : " schedules were") + " told to end" : "") + "\n");
     return exits::done;
   };
   std::string silence = "no chaosd runs";

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "control/rules/rule_spec.hpp"
 #include "tests/support/parameter_names.hpp"
 
 namespace {
@@ -89,11 +90,11 @@ INSTANTIATE_TEST_SUITE_P(All, WrongCommandLine, testing::Values(
     wrong{{"-x"}, "unknown_option", "-x", "-x"}), chaos::testing_support::parameter_name);
 
 TEST(SplitWords, DoesAsAShell) {
-  EXPECT_EQ(*split_words("latency redis:6379 200ms"), (words{"latency", "redis:6379", "200ms"}));
-  EXPECT_EQ(*split_words("  a\t'b c' \"d \\\" e\" f\\ g ''  "), (words{"a", "b c", "d \" e", "f g", ""}));
-  EXPECT_TRUE(split_words("")->empty());
-  EXPECT_FALSE(split_words("a 'b").ok());
-  EXPECT_FALSE(split_words("a \"b").ok());
+  EXPECT_EQ(*chaos::rules::split_words("latency redis:6379 200ms"), (words{"latency", "redis:6379", "200ms"}));
+  EXPECT_EQ(*chaos::rules::split_words("  a\t'b c' \"d \\\" e\" f\\ g ''  "), (words{"a", "b c", "d \" e", "f g", ""}));
+  EXPECT_TRUE(chaos::rules::split_words("")->empty());
+  EXPECT_FALSE(chaos::rules::split_words("a 'b").ok());
+  EXPECT_FALSE(chaos::rules::split_words("a \"b").ok());
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ TEST(CommandTable, OnlyTheseStartADaemon) {
   std::set<std::string> starting;
   for (const auto& c : all_commands())
     if (c.daemon == policy::starts) starting.insert(c.name);
-  EXPECT_EQ(starting, (std::set<std::string>{"run", "set", "apply", "experiment"}));
+  EXPECT_EQ(starting, (std::set<std::string>{"run", "set", "apply", "experiment", "schedule"}));
 }
 
 TEST(ManPages, HoldNoLineThatTroffWouldTakeForARequest) {

@@ -1,0 +1,169 @@
+#include "sections.hpp"
+
+#include <ini.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "control/rules/values.hpp"
+
+namespace chaos::ini {
+
+using rules::done;
+using rules::problem;
+using rules::problem_code;
+using rules::result;
+
+namespace {
+
+constexpr std::size_t line_max = 197;  // inih
+constexpr std::size_t text_max = 512 * 1024;
+
+bool is_variable(std::string_view text) {
+  return !text.empty() && !(text[0] >= '0' && text[0] <= '9') &&
+         std::ranges::all_of(text, [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
+}
+
+result<std::string> expanded(std::string_view row, const environment& variables) {
+  std::string out;
+  for (std::size_t at = 0; at < row.size();) {
+    if (row.substr(at, 2) != "${") {
+      out += row[at++];
+      continue;
+    }
+    const auto end = row.find('}', at);
+    const std::string inside(row.substr(at + 2, end == row.npos ? row.npos : end - at - 2));
+    const auto minus = inside.find(":-");
+    const std::string name = inside.substr(0, minus);
+    if (end == row.npos || !is_variable(name))
+      return problem{problem_code::bad_value, "'${" + inside + "' is not ${NAME} or ${NAME:-default}", "${" + inside, {"${NAME}", "${NAME:-default}"}};
+    auto value = variables(name);
+    if (!value && minus == std::string::npos)
+      return problem{problem_code::bad_value, "the environment variable " + name + " is not set; ${" + name + ":-default} gives a default", "${" + name + "}", {"${" + name + ":-default}"}};
+    if (!value || (value->empty() && minus != std::string::npos)) value = inside.substr(minus + 2);
+    if (value->find_first_of(std::string_view("\n\r\0", 3)) != std::string::npos)
+      return problem{problem_code::bad_value, "the environment variable " + name + " holds a line break", "${" + name + "}", {}};
+    out += *value;
+    at = end + 1;
+  }
+  return out;
+}
+
+struct reading {
+  std::vector<section> sections;
+  std::vector<int> key_lines;  // of every key = value line and every indented one that goes on, in order
+  std::size_t keys_read = 0, sections_seen = 0;
+};
+
+int take(void* user, const char* title, const char* key, const char* value) {
+  auto& r = *static_cast<reading*>(user);
+  const int line = r.key_lines[std::min(r.keys_read++, r.key_lines.size() - 1)];
+  auto s = std::ranges::find(r.sections, std::string(title), &section::title);
+  if (s == r.sections.end()) return 0;
+  const bool goes_on = line < 0;
+  if (goes_on && !s->entries.empty() && s->entries.back().key == key) s->entries.back().value += std::string(" ") + value;
+  else s->entries.push_back({key, value, goes_on ? -line : line});
+  return 1;
+}
+
+result<done> read_title(std::string_view words, int line, reading& r) {
+  const auto close = words.find(']');
+  if (close == words.npos) return problem{problem_code::bad_ini, "'" + std::string(words) + "' has no ]", std::string(words), {}};
+  auto rest = rules::trimmed(words.substr(close + 1));
+  if (!rest.empty() && rest.front() != ';' && rest.front() != '#')
+    return problem{problem_code::unexpected_word, "'" + std::string(rest) + "' stands behind the section's title", std::string(rest), {}};
+  const auto title = rules::trimmed(words.substr(1, close - 1));
+  const auto blank = title.find(' ');
+  section s{std::string(title.substr(0, blank)), blank == title.npos ? "" : std::string(rules::trimmed(title.substr(blank))), line, {}};
+  if (s.title() != std::string(words.substr(1, close - 1)))
+    return problem{problem_code::bad_ini, "blanks in [" + std::string(words.substr(1, close - 1)) + "]: [" + s.title() + "] is expected", std::string(title), {s.title()}};
+  if (const auto twice = std::ranges::find(r.sections, s.title(), &section::title); twice != r.sections.end())
+    return problem{problem_code::bad_ini, "there is a second section [" + s.title() + "]; the first is on line " + std::to_string(twice->line), s.title(), {}};
+  r.sections.push_back(std::move(s));
+  return done{};
+}
+
+}  // namespace
+
+environment process_environment() {
+  return [](const std::string& name) -> std::optional<std::string> {
+    const char* const value = std::getenv(name.c_str());
+    return value ? std::optional<std::string>(value) : std::nullopt;
+  };
+}
+
+problem on_line(int line, problem p) {
+  if (!p.message.starts_with("line ")) p.message = "line " + std::to_string(line) + ": " + p.message;
+  return p;
+}
+
+result<std::vector<section>> read_sections(std::string_view text, const environment& variables) {
+  if (text.size() > text_max) return problem{problem_code::bad_ini, "the file is longer than " + std::to_string(text_max) + " bytes", "", {}};
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  reading r;
+  std::string filled;
+  std::vector<std::string> rows;
+  bool inside_value = false;
+  int line = 1;
+  for (std::size_t at = 0; at < text.size(); ++line) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    std::string_view raw = text.substr(at, end - at);
+    at = end + 1;
+    if (!raw.empty() && raw.back() == '\r') raw.remove_suffix(1);
+    if (raw.find('\0') != raw.npos) return on_line(line, {problem_code::bad_ini, "there is a NUL in it", "", {}});
+    const auto bare = rules::trimmed(raw);
+    std::string row;
+    if (!bare.empty() && bare.front() != ';' && bare.front() != '#') {
+      auto full = expanded(raw, variables);
+      if (!full) return on_line(line, full.error());
+      row = std::move(*full);
+      if (row.size() > line_max) return on_line(line, {problem_code::bad_ini, "longer than " + std::to_string(line_max) + " bytes", "", {}});
+      const auto words = rules::trimmed(row);
+      const bool indented = row.front() == ' ' || row.front() == '\t';
+      if (!words.empty() && words.front() == '[') {
+        if (const auto good = read_title(words, line, r); !good) return on_line(line, good.error());
+        inside_value = false;
+      } else if (!words.empty()) {
+        if (r.sections.empty()) return on_line(line, {problem_code::unknown_section, "'" + std::string(words) + "' stands before any [section]", std::string(words), {}});
+        const bool goes_on = indented && inside_value;
+        if (!goes_on && words.find_first_of("=:") == words.npos)
+          return on_line(line, {problem_code::bad_ini, "'" + std::string(words) + "' is neither [section] nor key = value", std::string(words), {"key = value"}});
+        r.key_lines.push_back(goes_on ? -line : line);
+        inside_value = true;
+      }
+    }
+    filled += row + '\n';
+    rows.push_back(std::move(row));
+  }
+  const int outcome = ini_parse_string(filled.c_str(), take, &r);
+  if (outcome != 0) return on_line(std::max(outcome, 1), {problem_code::bad_ini, "this is neither [section] nor key = value", "", {}});
+  return std::move(r.sections);
+}
+
+keys& keys::on(const std::string& name, const reader& read) { return take(name, read, false), *this; }
+keys& keys::on_each(const std::string& name, const reader& read) { return take(name, read, true), *this; }
+
+void keys::take(const std::string& name, const reader& read, bool several) {
+  known_.push_back(name);
+  int before = 0;
+  for (const auto& e : section_.entries) {
+    if (e.key != name || problem_) continue;
+    if (before && !several) {
+      problem_ = on_line(e.line, {problem_code::bad_ini, "the key '" + name + "' stands twice in [" + section_.title() + "]; the first is on line " + std::to_string(before), name, {}});
+      return;
+    }
+    before = e.line;
+    if (e.value.empty()) problem_ = on_line(e.line, {problem_code::missing_word, name + ": nothing stands behind it", name, {}});
+    else if (const auto good = read(e.value); !good) problem_ = on_line(e.line, good.error());
+  }
+}
+
+result<done> keys::end() {
+  for (const auto& e : section_.entries)
+    if (std::ranges::find(known_, e.key) == known_.end())
+      return on_line(e.line, rules::unknown_word(problem_code::unknown_option, "key of [" + section_.title() + "]", e.key, known_));
+  if (problem_) return *problem_;
+  return done{};
+}
+
+}  // namespace chaos::ini
