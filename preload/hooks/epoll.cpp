@@ -130,13 +130,13 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
       n = real.epoll_pwait2(w.epfd, events, room, rest == never ? nullptr : &t, mask);
     }
     const int error = errno;
+    heal_held();  // not while this set is held: it looks into others
     if (!relock_set(s)) { errno = error; return n; }
-    heal_held();
     v = current_view();
     if (n < 0 || !v) {
       lift_all(w, s);
-      if (!v) heal_held();
       unlock_set(s);
+      if (!v) heal_held();
       if (n == 0 && (deadline == never || sys::now_ns() < deadline)) return -2;  // the rules went away: wait on plainly
       errno = error;
       return n;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "busy_word.hpp"
 #include "chaos/abi/session.hpp"
 #include "delay_line.hpp"
 #include "epoll_sets.hpp"
@@ -190,17 +191,8 @@ bool parse_address(const sockaddr* a, socklen_t n, std::uint8_t (&address)[16], 
   return false;
 }
 
-bool lock(descriptor& d) {
-  const std::uint32_t me = static_cast<std::uint32_t>(sys::tid());
-  for (unsigned i = 0; i < 20000; ++i) {
-    std::uint32_t nobody = 0;
-    if (d.busy.compare_exchange_weak(nobody, me, std::memory_order_acquire)) return true;
-    if (nobody == me) return false;  // a signal handler in the middle of our own work
-    sys::pause();
-  }
-  return false;
-}
-void unlock(descriptor& d) { d.busy.store(0, std::memory_order_release); }
+bool lock(descriptor& d) { return take_word(d.busy); }
+void unlock(descriptor& d) { give_word(d.busy); }
 
 descriptor* entry_of(int fd) {
   descriptor* t = the_table();

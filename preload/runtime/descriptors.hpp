@@ -73,7 +73,7 @@ descriptor* entry_of(int fd);              // no classification; nullptr when un
 descriptor* note_connect(int fd, const sockaddr* to, socklen_t n);
 void note_accept(int fd);
 
-// Try-lock on an entry, bounded; false when another thread has it. Never held across a call that can block.
+// Holds an entry (busy_word.hpp); never across a call that can block.
 bool lock(descriptor& d);
 void unlock(descriptor& d);
 

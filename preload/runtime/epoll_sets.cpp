@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "busy_word.hpp"
 #include "chaos/abi/session.hpp"
 
 namespace chaos {
@@ -11,18 +12,6 @@ namespace {
 constexpr unsigned set_max = 256;
 constinit epoll_set sets[set_max]{};
 constinit std::atomic<std::uint32_t> change{1};
-
-bool try_lock(epoll_set& s) {
-  const auto me = static_cast<std::uint32_t>(sys::tid());
-  for (unsigned i = 0; i < 100000; ++i) {
-    std::uint32_t nobody = 0;
-    if (s.busy.compare_exchange_weak(nobody, me, std::memory_order_acquire)) return true;
-    if (nobody == me) return false;
-    if (i % 1000 == 999 && sys::call(SYS_tgkill, sys::pid(), nobody, 0) == -ESRCH) s.busy.store(0);  // its holder is gone
-    sys::pause();
-  }
-  return false;
-}
 
 epoll_set* slot_of(int epfd, bool make) {
   for (epoll_set& s : sets)
@@ -162,7 +151,7 @@ void sets_changed() { change.fetch_add(1, std::memory_order_relaxed); }
 
 epoll_set* lock_set(int epfd, const rule_view& v) {
   epoll_set* s = slot_of(epfd, true);
-  if (!s || !try_lock(*s)) return nullptr;
+  if (!s || !take_word(s->busy)) return nullptr;
   const std::uint32_t generation = v.generation.load(std::memory_order_relaxed), now = change.load(std::memory_order_relaxed);
   if (s->generation != generation || s->change != now) {
     s->generation = generation;
@@ -173,8 +162,8 @@ epoll_set* lock_set(int epfd, const rule_view& v) {
   return s;
 }
 
-bool relock_set(epoll_set& s) { return try_lock(s); }
-void unlock_set(epoll_set& s) { s.busy.store(0, std::memory_order_release); }
+bool relock_set(epoll_set& s) { return take_word(s.busy); }
+void unlock_set(epoll_set& s) { give_word(s.busy); }
 
 watch* find_watch(epoll_set& s, std::uint64_t data) {
   const unsigned at = lower_bound(s, data);
@@ -184,7 +173,7 @@ watch* find_watch(epoll_set& s, std::uint64_t data) {
 void followed_ctl(int epfd, int op, int fd, const epoll_event* event, const rule_view& v) {
   const bool wanted = op != EPOLL_CTL_DEL && event && concerned(fd, v);
   epoll_set* s = slot_of(epfd, false);
-  if (!s || !try_lock(*s)) return;
+  if (!s || !take_word(s->busy)) return;
   if (s->generation == v.generation.load(std::memory_order_relaxed)) {
     const int at = index_of_fd(*s, fd);
     if (at >= 0) remove_at(*s, static_cast<unsigned>(at));
@@ -195,7 +184,7 @@ void followed_ctl(int epfd, int op, int fd, const epoll_event* event, const rule
 
 void forget_set(int epfd) {
   epoll_set* s = slot_of(epfd, false);
-  if (!s || !try_lock(*s)) return;
+  if (!s || !take_word(s->busy)) return;
   s->count = s->held = 0;
   s->generation = 0;
   s->fd.store(0, std::memory_order_release);
@@ -233,7 +222,7 @@ void unmask_watch(int epfd, watch& w) {
 void for_each_watch(int fd, void (*f)(int epfd, watch& w)) {
   for (epoll_set& s : sets) {
     const int epfd = s.fd.load(std::memory_order_acquire) - 1;
-    if (epfd < 0 || !try_lock(s)) continue;
+    if (epfd < 0 || !take_word(s.busy)) continue;
     for (unsigned i = 0; i < s.count; ++i)
       if (s.watches[i].fd == fd) f(epfd, s.watches[i]);
     unlock_set(s);
