@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 #include "output.hpp"
 
@@ -31,15 +32,21 @@ ex::fault_state state_of(const json& rule) {
   return s;
 }
 
+problem taken(const std::string& name) {
+  return {problem_code::failed, "a rule '" + name + "' is in force already, perhaps of another experiment; chaos-ctl rm " + name + " ends it", "", {}};
+}
+
 }  // namespace
 
 result<std::vector<ex::fault_state>> daemon_faults::inject(std::span<const rules::rule_spec> specs, std::vector<std::string>& notes) {
   const auto there = rules_there();
   if (!there) return there.error();
+  if (names_.empty())
+    for (const auto& rule : *there) before_ = std::max(before_, number(rule, "id"));
   for (const auto& spec : specs)
     for (const auto& rule : *there)
-      if (text_of(rule, "state") != "ended" && text_of(rule, "name") == spec.get(rules::option::name_))
-        return problem{problem_code::failed, "a rule '" + text_of(rule, "name") + "' is in force already, perhaps of another experiment; chaos-ctl rm " + text_of(rule, "name") + " ends it", "", {}};
+      if (text_of(rule, "state") != "ended" && text_of(rule, "name") == spec.get(rules::option::name_) && !mine(rule))
+        return taken(text_of(rule, "name"));
   const auto ini = rules::ini_of(specs);
   if (!ini) return ini.error();
   for (const auto& spec : specs) names_.push_back(spec.get(rules::option::name_));
@@ -54,10 +61,28 @@ result<std::vector<ex::fault_state>> daemon_faults::inject(std::span<const rules
 result<std::vector<ex::fault_state>> daemon_faults::look() {
   const auto there = rules_there();
   if (!there) return there.error();
-  std::vector<ex::fault_state> states;
+  std::map<std::uint64_t, ex::fault_state> by_id;
   for (const auto& rule : *there)
-    if (mine(rule)) states.push_back(state_of(rule));
+    if (mine(rule)) by_id[number(rule, "id")] = state_of(rule);
+  std::vector<ex::fault_state> states;
+  for (auto& [id, now] : by_id) {  // a rule that replaced another goes on counting
+    const auto earlier = std::find_if(states.begin(), states.end(), [&now](const ex::fault_state& s) { return s.name == now.name; });
+    if (earlier == states.end()) {
+      states.push_back(std::move(now));
+      continue;
+    }
+    now.matched += earlier->matched, now.fired += earlier->fired, now.delayed_ns += earlier->delayed_ns;
+    *earlier = std::move(now);
+  }
   return states;
+}
+
+result<rules::done> daemon_faults::reserve(std::span<const std::string> names) {
+  const auto there = rules_there();
+  if (!there) return there.error();
+  for (const auto& rule : *there)
+    if (text_of(rule, "state") != "ended" && std::find(names.begin(), names.end(), text_of(rule, "name")) != names.end()) return taken(text_of(rule, "name"));
+  return rules::done{};
 }
 
 result<rules::done> daemon_faults::remove() {
@@ -86,7 +111,7 @@ result<json> daemon_faults::rules_there() {
 
 // By owner and name: also when the answer to apply, with the ids, was lost.
 bool daemon_faults::mine(const json& rule) const {
-  return number(rule, "owner") == static_cast<std::uint64_t>(getpid()) && std::find(names_.begin(), names_.end(), text_of(rule, "name")) != names_.end();
+  return number(rule, "id") > before_ && number(rule, "owner") == static_cast<std::uint64_t>(getpid()) && std::find(names_.begin(), names_.end(), text_of(rule, "name")) != names_.end();
 }
 
 }  // namespace chaos::cli

@@ -16,9 +16,10 @@ class daemon_faults final : public experiment::fault_port {
  public:
   explicit daemon_faults(session_location where) : where_(std::move(where)) {}
 
-  // A rule of the same name that is in force already is somebody else's: refused.
+  // A rule of the same name that is in force already and somebody else's: refused. One of our own is replaced.
   rules::result<std::vector<experiment::fault_state>> inject(std::span<const rules::rule_spec> specs, std::vector<std::string>& notes) override;
-  rules::result<std::vector<experiment::fault_state>> look() override;
+  rules::result<rules::done> reserve(std::span<const std::string> names);  // refuses names that are taken
+  rules::result<std::vector<experiment::fault_state>> look() override;     // by name, those that replaced others with all counts
   rules::result<rules::done> remove() override;
 
  private:
@@ -28,6 +29,7 @@ class daemon_faults final : public experiment::fault_port {
 
   const session_location where_;
   std::vector<std::string> names_;
+  std::uint64_t before_ = 0;  // rules with ids up to this were there before us
 };
 
 }  // namespace chaos::cli

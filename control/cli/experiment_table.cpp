@@ -1,7 +1,5 @@
 #include "experiment_table.hpp"
 
-#include <algorithm>
-
 #include "link.hpp"
 #include "output.hpp"
 #include "rule_view.hpp"
@@ -9,8 +7,6 @@
 namespace chaos::cli {
 
 namespace {
-
-constexpr std::string_view actions[] = {"list", "status", "stop", "pause", "resume"};
 
 std::string state_of(const json& e) {
   const std::string state = text_of(e, "state"), verdict = text_of(e, "verdict");
@@ -68,16 +64,12 @@ std::string shown_change(const std::string& action, const json& answer) {
 
 }  // namespace
 
-bool is_experiment_table_action(std::string_view word) { return std::ranges::find(actions, word) != std::end(actions); }
-
 int experiment_table(const invocation& from) {
   using rules::problem_code;
   const std::string action = from.words[0];
   const std::size_t most = action == "list" ? 1 : 2;
   if (from.words.size() > most)
     return report({problem_code::unexpected_word, "experiment " + action + (most == 1 ? " takes no further word" : " takes one ID or NAME, or none for all that run"), from.words[most], {}}, from);
-  for (const char* flag : {"--report", "--dry-run"})
-    if (from.has(flag)) return report({problem_code::bad_combination, std::string(flag) + " goes with experiment run", flag, {}}, from);
   const auto where = session_of(from);
   if (!where) return report(where.error(), from);
   auto link = daemon_that_runs(*where);

@@ -63,7 +63,7 @@ class command_probe final : public probe {
     posix_spawnattr_setpgroup(&how, 0);
     posix_spawnattr_setflags(&how, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     for (const int fd : {0, 1, 2}) posix_spawn_file_actions_addopen(&files, fd, "/dev/null", O_RDWR, 0);
-    const char* const argv[] = {"sh", "-c", plan_.command.c_str(), nullptr};
+    const char* const argv[] = {"sh", "-c", plan_.command.before.c_str(), nullptr};
     pid_t child = -1;
     if (posix_spawn(&child, "/bin/sh", &files, &how, const_cast<char* const*>(argv), environ) != 0) child = -1;
     posix_spawn_file_actions_destroy(&files);

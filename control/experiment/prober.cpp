@@ -2,7 +2,7 @@
 
 namespace chaos::experiment {
 
-prober::prober(const probe_plan& p, steady::time_point began) : plan_(p), began_(began) {
+prober::prober(const probe_plan& p, steady::time_point began, const surroundings& around) : plan_(p), began_(began), around_(around) {
   try {
     for (unsigned i = 0; i < p.workers(); ++i) workers_.emplace_back([this] { work(); });
   } catch (...) {  // no more threads: those that there are must end before this goes
@@ -33,8 +33,22 @@ std::vector<sample> prober::samples() const {
   return samples_;
 }
 
+std::vector<sample> prober::recent(std::int64_t from_ns) const {
+  std::vector<sample> out;
+  const std::lock_guard lock(mutex_);
+  // whatever ended before `from` was due before it
+  for (auto s = samples_.rbegin(); s != samples_.rend() && s->due_ns + s->latency_ns >= from_ns; ++s)
+    if (s->due_ns >= from_ns) out.push_back(*s);
+  return out;
+}
+
+std::uint64_t prober::ended() const {
+  const std::lock_guard lock(mutex_);
+  return samples_.size();
+}
+
 void prober::work() {
-  const auto asker = make_probe(plan_);
+  const auto asker = make_probe(plan_, around_);
   std::unique_lock lock(mutex_);
   while (!stopped_) {
     const std::uint64_t number = next_++;
@@ -43,7 +57,8 @@ void prober::work() {
     lock.unlock();
     sample s;
     const auto deadline = due + plan_.timeout;
-    asker->ask(number, deadline, s);
+    if (steady::now() < deadline) asker->ask(number, deadline, s);
+    else s.failure = timed_out;
     const auto end = steady::now();
     s.due_ns = (due - began_).count();
     s.latency_ns = (end - due).count();

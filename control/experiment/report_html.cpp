@@ -1,11 +1,14 @@
-// One page that needs nothing else: tables, and a plot of each probe as SVG with the time of the faults as a band.
-#include <algorithm>
-#include <cmath>
-#include <cstdio>
+// The page is put together from control/experiment/page and third_party/uplot, which are embedded into the program: text and tables are
+// written here, the plots by report.js from the JSON document that the page carries.
+#include <ctime>
+#include <nlohmann/json.hpp>
 
-#include "outcome.hpp"
+#include "embedded.hpp"
+#include "report.hpp"
 
 namespace chaos::experiment {
+
+using nlohmann::json;
 
 namespace {
 
@@ -22,121 +25,113 @@ std::string escaped(const std::string& text) {
   return out;
 }
 
-std::string number(double v) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f", v);
-  return text;
-}
+std::string text_at(const json& row, const char* key) { return escaped(row.at(key).get<std::string>()); }
 
-constexpr double width = 900, left = 70, right = 16, plot = width - left - right;
-
-constexpr const char* style = R"(body{font:15px/1.45 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#1c1e21;background:#fff}
-h1{margin-bottom:.2em}h2{margin-top:1.6em}.hypothesis{font-size:1.1em;color:#444}
-.verdict{padding:.6em 1em;border-radius:6px;font-weight:600;color:#fff;margin:1em 0}
-.held{background:#1a7f37}.failed{background:#c0272d}.other{background:#8a6500}
-table{border-collapse:collapse;width:100%;margin:.5em 0}th,td{text-align:left;padding:.3em .7em .3em 0;border-bottom:1px solid #ddd;vertical-align:top}
-th{font-weight:600;color:#555}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-.pass{color:#1a7f37;font-weight:600}.fail{color:#c0272d;font-weight:600}.dim{color:#777}
-svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:#555}code{background:#f2f3f5;padding:0 .3em;border-radius:3px}
-)";
-
-// A logarithmic axis of times, which is what latencies need; success below it, linear.
-std::string plot_of(const outcome& o, const probe_outcome& p) {
-  const auto slices = slices_of(o, p);
-  if (slices.empty()) return "";
-  const double end = static_cast<double>(slices.back().to_ns);
-  double low = INFINITY, high = 0;
-  for (const auto& s : slices) {
-    if (!s.numbers.samples) continue;
-    low = std::min(low, s.numbers.p50_ns);
-    high = std::max(high, s.numbers.p95_ns);
-  }
-  if (!(high > 0)) return "";
-  const double floor_log = std::floor(std::log10(std::max(low, 1e3))), top_log = std::max(floor_log + 1, std::ceil(std::log10(high)));
-  constexpr double latency_top = 24, latency_height = 170, success_top = 224, success_height = 60;
-  const auto x = [&](double ns) { return left + plot * ns / end; };
-  const auto y = [&](double ns) { return latency_top + latency_height * (1 - (std::log10(std::max(ns, 1e3)) - floor_log) / (top_log - floor_log)); };
-  std::string out = "<svg viewBox=\"0 0 " + number(width) + " 320\" role=\"img\" aria-label=\"latency and success of " + escaped(p.name) + " over time\">\n";
-  for (const auto& s : o.phases) {
-    const double from = x(static_cast<double>(s.from_ns)), wide = x(static_cast<double>(s.to_ns)) - from;
-    if (wide < 2) continue;
-    const bool fault = s.what == phase::observe;
-    out += "<rect x=\"" + number(from) + "\" y=\"" + number(latency_top) + "\" width=\"" + number(wide) + "\" height=\"" + number(success_top + success_height - latency_top) + "\" fill=\"" +
-           (fault ? "#fde3e1" : s.what == phase::recover ? "#fff4d6" : "#f4f7fa") + "\"/>";
-    if (wide > 36) out += "<text x=\"" + number(from + 4) + "\" y=\"16\">" + (fault ? "faults" : phase_names[static_cast<int>(s.what)]) + "</text>\n";
-  }
-  for (double log = floor_log; log <= top_log + 0.01; ++log) {
-    const double at = y(std::pow(10, log));
-    out += "<line x1=\"" + number(left) + "\" x2=\"" + number(width - right) + "\" y1=\"" + number(at) + "\" y2=\"" + number(at) + "\" stroke=\"#d5d9de\"/><text x=\"" + number(left - 6) + "\" y=\"" +
-           number(at + 4) + "\" text-anchor=\"end\">" + human(unit::time, std::pow(10, log)) + "</text>\n";
-  }
-  for (const double share : {0.0, 1.0}) {
-    const double at = success_top + success_height * (1 - share);
-    out += "<line x1=\"" + number(left) + "\" x2=\"" + number(width - right) + "\" y1=\"" + number(at) + "\" y2=\"" + number(at) + "\" stroke=\"#d5d9de\"/><text x=\"" + number(left - 6) + "\" y=\"" +
-           number(at + 4) + "\" text-anchor=\"end\">" + (share > 0 ? "100% good" : "0%") + "</text>\n";
-  }
-  const auto line = [&](auto value, const char* colour) {
-    std::string path;
-    bool pen = false;
-    for (const auto& s : slices) {
-      if (!s.numbers.samples) {
-        pen = false;
-        continue;
-      }
-      path += (pen ? " L" : " M") + number(x(static_cast<double>(s.from_ns + s.to_ns) / 2)) + "," + number(value(s.numbers));
-      pen = true;
-    }
-    out += "<path d=\"" + path + "\" fill=\"none\" stroke=\"" + colour + "\" stroke-width=\"2\" stroke-linejoin=\"round\"/>\n";
-  };
-  line([&](const statistics& s) { return y(s.p95_ns); }, "#b35900");
-  line([&](const statistics& s) { return y(s.p50_ns); }, "#1f6feb");
-  line([&](const statistics& s) { return success_top + success_height * (1 - s.success_rate()); }, "#1a7f37");
-  const double seconds = end / 1e9, step = seconds > 120 ? 30 : seconds > 40 ? 10 : seconds > 12 ? 5 : 1;
-  for (double t = 0; t <= seconds; t += step)
-    out += "<text x=\"" + number(x(t * 1e9)) + "\" y=\"300\" text-anchor=\"middle\">" + number(t) + " s</text>";
-  out += "\n<text x=\"" + number(width - right) + "\" y=\"316\" text-anchor=\"end\"><tspan fill=\"#1f6feb\">p50</tspan> · <tspan fill=\"#b35900\">p95</tspan> · <tspan fill=\"#1a7f37\">good answers</tspan></text></svg>\n";
+// A document inside <script>: nothing in it may look like the end of one.
+std::string script_safe(const json& document) {
+  std::string out;
+  for (const char c : document.dump(-1, ' ', true, json::error_handler_t::replace)) out += c == '<' ? std::string("\\u003c") : std::string(1, c);
   return out;
 }
 
-std::string row(std::initializer_list<std::string> cells, const char* tag = "td", std::size_t numbers_from = 99, std::size_t numbers_to = 99) {
-  std::string out = "<tr>";
+// Cells of a row: a heading for narrow screens, a class, the content.
+struct td {
+  const char* label;
+  const char* style;
+  std::string content;
+};
+
+std::string table(std::initializer_list<const char*> headings, const std::vector<std::vector<td>>& rows) {
+  std::string out = "<table><thead><tr>";
   std::size_t i = 0;
-  for (const auto& c : cells) {
-    out += std::string("<") + tag + (i >= numbers_from && i < numbers_to ? " class=\"n\">" : ">") + c + "</" + tag + ">";
+  for (const char* h : headings) {
+    const bool number = !rows.empty() && i < rows[0].size() && std::string_view(rows[0][i].style) == "n";
+    out += std::string("<th") + (number ? " class=\"n\"" : "") + ">" + h + "</th>";
     ++i;
   }
-  return out + "</tr>\n";
+  out += "</tr></thead><tbody>\n";
+  for (const auto& row : rows) {
+    out += "<tr>";
+    for (const auto& cell : row) out += std::string("<td class=\"") + cell.style + "\" data-label=\"" + cell.label + "\">" + cell.content + "</td>";
+    out += "</tr>\n";
+  }
+  return out + "</tbody></table>\n";
+}
+
+std::string expectations_of(const json& r) {
+  std::vector<std::vector<td>> rows;
+  for (const auto& e : r.at("expectations")) {
+    const std::string state = e.at("state");
+    const char* mark = state == "pass" ? "<span class=\"mark pass\">PASS</span>" : state == "fail" ? "<span class=\"mark fail\">FAIL</span>" : "<span class=\"mark none\">not judged</span>";
+    rows.push_back({{"", "state", mark},
+                    {"when", "", text_at(e, "window")},
+                    {"expected", "", "<code>" + text_at(e, "text") + "</code>" + (e.value("implied", false) ? " <span class=\"dim\">(always expected)</span>" : "")},
+                    {"measured", "n strong", text_at(e, "measured_text")},
+                    {"why", "dim", text_at(e, "reason")}});
+  }
+  return table({"", "when", "expected", "measured", ""}, rows);
+}
+
+std::string windows_of(const json& probe) {
+  std::vector<std::vector<td>> rows;
+  for (const char* when : window_names) {
+    const auto& w = probe.at(when);
+    if (w.at("samples") == 0) continue;
+    rows.push_back({{"when", "", when},
+                    {"requests", "n", w.at("samples").dump()},
+                    {"good", "n", shown(w.at("success_rate"), unit::share)},
+                    {"per second", "n", shown(w.at("throughput_per_s"), unit::rate)},
+                    {"p50", "n", shown(w.at("p50_ns"), unit::time)},
+                    {"p95", "n", shown(w.at("p95_ns"), unit::time)},
+                    {"p99", "n", shown(w.at("p99_ns"), unit::time)},
+                    {"max", "n", shown(w.at("max_ns"), unit::time)},
+                    {"answers", "dim", escaped(answers_of(w))}});
+  }
+  return table({"", "requests", "good", "good a second", "p50", "p95", "p99", "max", "answers"}, rows);
+}
+
+std::string faults_of(const json& r) {
+  if (r.at("faults").empty()) return "";
+  std::vector<std::vector<td>> rows;
+  for (const auto& f : r.at("faults"))
+    rows.push_back({{"name", "", text_at(f, "name")}, {"kind", "", text_at(f, "kind")}, {"target", "", "<code>" + text_at(f, "target") + "</code>"}, {"calls matched", "n", f.at("matched").dump()}, {"injections", "n", f.at("fired").dump()}});
+  return "<section><h2>Faults</h2>\n" + table({"name", "kind", "target", "calls matched", "injections"}, rows) + "</section>\n";
+}
+
+std::string when_of(const json& r) {
+  const std::time_t began = r.at("started_unix_ms").get<std::int64_t>() / 1000;
+  std::tm parts{};
+  gmtime_r(&began, &parts);
+  char text[64];
+  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &parts);
+  double end_ms = 0;
+  for (const auto& p : r.at("phases")) end_ms = std::max(end_ms, p.at("to_ms").get<double>());
+  return std::string(text) + ", " + human(unit::time, end_ms * 1e6);
 }
 
 }  // namespace
 
-std::string html_of(const outcome& o) {
-  const bool held = o.verdict == verdict::held, failed = o.verdict == verdict::failed;
-  std::string out = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>" + escaped(o.name) + "</title><style>" + style +
-                    "</style></head><body>\n<h1>" + escaped(o.name) + "</h1>\n<p class=\"hypothesis\">" + escaped(o.hypothesis) + "</p>\n<div class=\"verdict " + (held ? "held" : failed ? "failed" : "other") + "\">" +
-                    (held ? "PASS: the hypothesis held" : failed ? "FAIL: the hypothesis failed" : escaped(verdict_names[static_cast<int>(o.verdict)])) + " (" + escaped(o.reason) + ")</div>\n";
-  out += "<h2>Expectations</h2>\n<table>" + row({"", "when", "expected", "measured", ""}, "th", 3, 4);
-  for (const auto& f : o.findings)
-    out += row({f.state == finding_state::pass ? "<span class=\"pass\">PASS</span>" : f.state == finding_state::fail ? "<span class=\"fail\">FAIL</span>" : "<span class=\"dim\">not judged</span>",
-                window_text(f), "<code>" + escaped(f.expected.text) + "</code>", escaped(measured_text(f)), "<span class=\"dim\">" + escaped(f.reason) + "</span>"}, "td", 3, 4);
-  out += "</table>\n";
-  for (const auto& p : o.probes) {
-    out += "<h2>" + escaped(p.name) + "</h2>\n" + plot_of(o, p) + "<table>" + row({"", "requests", "good", "p50", "p95", "p99", "max", "answers"}, "th", 1, 7);
-    for (int w = 0; w < 3; ++w) {
-      const auto& s = p.windows[w];
-      if (!s.samples) continue;
-      std::string answers;
-      for (const auto& [what, n] : s.answers) answers += (answers.empty() ? "" : ", ") + escaped(what) + ": " + std::to_string(n);
-      out += row({window_names[w], std::to_string(s.samples), human(unit::share, s.success_rate()), human(unit::time, s.p50_ns), human(unit::time, s.p95_ns), human(unit::time, s.p99_ns),
-                  human(unit::time, s.max_ns), answers}, "td", 1, 7);
-    }
-    out += "</table>\n";
+std::string html_of(const json& r) {
+  const std::string verdict = r.at("verdict");
+  const char* colour = verdict == verdict_names[static_cast<int>(verdict::held)] ? "held" : verdict == verdict_names[static_cast<int>(verdict::failed)] ? "failed" : "other";
+  std::string out = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>" + text_at(r, "name") + "</title>\n<style>";
+  out.append(page::uplot_css).append("\n").append(page::report_css).append("</style></head><body>\n");
+  out += "<header><h1>" + text_at(r, "name") + "</h1>\n<p class=\"hypothesis\">" + text_at(r, "hypothesis") + "</p>\n<div class=\"verdict " + colour + "\"><strong>" + escaped(headline_of(r)) + "</strong><span>" +
+         text_at(r, "reason") + "</span></div>\n<p class=\"dim\">" + when_of(r) + (r.at("dry_run").get<bool>() ? ", dry run" : "") + "</p></header>\n";
+  out += "<section><h2>Expectations</h2>\n" + expectations_of(r) + "</section>\n";
+  out += "<section><h2>What happened when</h2>\n<div id=\"lanes\"></div></section>\n";
+  std::size_t i = 0;
+  for (const auto& p : r.at("probes"))
+    out += "<section><h2>" + text_at(p, "name") + (p.value("load", false) ? " <span class=\"dim\">load</span>" : "") + "</h2>\n<div class=\"plots\" data-probe=\"" + std::to_string(i++) + "\"></div>\n" + windows_of(p) + "</section>\n";
+  out += "<section id=\"machine\"></section>\n" + faults_of(r);
+  if (!r.at("notes").empty()) {
+    out += "<section><h2>Notes</h2>\n<ul>";
+    for (const auto& n : r.at("notes")) out += "<li>" + escaped(n.get<std::string>()) + "</li>";
+    out += "</ul></section>\n";
   }
-  out += "<h2>Faults</h2>\n<table>" + row({"name", "kind", "target", "matched", "fired"}, "th", 3, 5);
-  for (const auto& f : o.faults) out += row({escaped(f.name), escaped(f.kind), escaped(f.target), std::to_string(f.matched), std::to_string(f.fired)}, "td", 3, 5);
-  out += "</table>\n";
-  for (const auto& n : o.notes) out += "<p class=\"dim\">" + escaped(n) + "</p>\n";
-  return out + "</body></html>\n";
+  out += "<noscript><p>The plots need JavaScript; everything else is here.</p></noscript>\n<script type=\"application/json\" id=\"report\">" + script_safe(r) + "</script>\n<script>/*\n";
+  out.append(page::uplot_licence).append("*/\n").append(page::uplot_js).append("\n</script>\n<script>\n").append(page::report_js).append("</script>\n</body></html>\n");
+  return out;
 }
 
 }  // namespace chaos::experiment

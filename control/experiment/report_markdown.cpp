@@ -1,8 +1,11 @@
 #include <ctime>
+#include <nlohmann/json.hpp>
 
-#include "outcome.hpp"
+#include "report.hpp"
 
 namespace chaos::experiment {
+
+using nlohmann::json;
 
 namespace {
 
@@ -24,31 +27,31 @@ std::string utc(std::int64_t unix_ms) {
   return text;
 }
 
+std::string text_at(const json& row, const char* key) { return cell(row.at(key).get<std::string>()); }
+
 }  // namespace
 
-std::string markdown_of(const outcome& o) {
-  std::string out = "# " + cell(o.name) + "\n\n" + cell(o.hypothesis) + "\n\n**" + (o.verdict == verdict::held ? "PASS: hypothesis held" : o.verdict == verdict::failed ? "FAIL: hypothesis failed" : verdict_names[static_cast<int>(o.verdict)]) +
-                    "**: " + cell(o.reason) + ". " + utc(o.started_unix_ms) + (o.dry_run ? ", dry run" : "") + "\n\n";
-  out += "| | when | expected | measured | |\n|---|---|---|---|---|\n";
-  for (const auto& f : o.findings)
-    out += std::string("| ") + (f.state == finding_state::pass ? "PASS" : f.state == finding_state::fail ? "**FAIL**" : "–") + " | " + window_text(f) + " | " + cell(f.expected.text) + " | " +
-           cell(measured_text(f)) + " | " + cell(f.reason) + " |\n";
+std::string markdown_of(const json& r) {
+  std::string out = "# " + text_at(r, "name") + "\n\n" + text_at(r, "hypothesis") + "\n\n**" + cell(headline_of(r)) + "**: " + text_at(r, "reason") + "\n\n" +
+                    utc(r.at("started_unix_ms").get<std::int64_t>()) + (r.at("dry_run").get<bool>() ? ", dry run" : "") + "\n\n| | when | expected | measured | |\n|---|---|---|---|---|\n";
+  for (const auto& e : r.at("expectations")) {
+    const std::string state = e.at("state");
+    out += std::string("| ") + (state == "pass" ? "PASS" : state == "fail" ? "**FAIL**" : "–") + " | " + text_at(e, "window") + " | " + text_at(e, "text") + " | " + text_at(e, "measured_text") + " | " +
+           text_at(e, "reason") + " |\n";
+  }
   out += "\n| probe | when | requests | success | p50 | p95 | p99 | max | answers |\n|---|---|--:|--:|--:|--:|--:|--:|---|\n";
-  for (const auto& p : o.probes)
-    for (int w = 0; w < 3; ++w) {
-      const auto& s = p.windows[w];
-      if (!s.samples) continue;
-      std::string answers;
-      for (const auto& [what, n] : s.answers) answers += (answers.empty() ? "" : ", ") + what + ": " + std::to_string(n);
-      out += "| " + p.name + " | " + window_names[w] + " | " + std::to_string(s.samples) + " | " + human(unit::share, s.success_rate());
-      for (const double v : {s.p50_ns, s.p95_ns, s.p99_ns, s.max_ns}) out += " | " + human(unit::time, v);
-      out += " | " + cell(answers) + " |\n";
+  for (const auto& p : r.at("probes"))
+    for (const char* when : window_names) {
+      const auto& w = p.at(when);
+      if (w.at("samples") == 0) continue;
+      out += "| " + text_at(p, "name") + " | " + when + " | " + w.at("samples").dump() + " | " + shown(w.at("success_rate"), unit::share);
+      for (const char* key : {"p50_ns", "p95_ns", "p99_ns", "max_ns"}) out += " | " + shown(w.at(key), unit::time);
+      out += " | " + cell(answers_of(w)) + " |\n";
     }
-  if (!o.faults.empty()) out += "\n| fault | kind | target | matched | fired |\n|---|---|---|--:|--:|\n";
-  for (const auto& f : o.faults)
-    out += "| " + f.name + " | " + f.kind + " | " + cell(f.target) + " | " + std::to_string(f.matched) + " | " + std::to_string(f.fired) + " |\n";
-  if (!o.notes.empty()) out += "\n";
-  for (const auto& n : o.notes) out += "- " + cell(n) + "\n";
+  if (!r.at("faults").empty()) out += "\n| fault | kind | target | matched | fired |\n|---|---|---|--:|--:|\n";
+  for (const auto& f : r.at("faults")) out += "| " + text_at(f, "name") + " | " + text_at(f, "kind") + " | " + text_at(f, "target") + " | " + f.at("matched").dump() + " | " + f.at("fired").dump() + " |\n";
+  if (!r.at("notes").empty()) out += "\n";
+  for (const auto& n : r.at("notes")) out += "- " + cell(n.get<std::string>()) + "\n";
   return out;
 }
 

@@ -1,93 +1,69 @@
 #include "runner.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cmath>
 #include <csignal>
+#include <map>
 
+#include "breaker_log.hpp"
 #include "control/rules/values.hpp"
-#include "prober.hpp"
+#include "injector.hpp"
+#include "observer.hpp"
 
 namespace chaos::experiment {
 
 namespace {
 
-using rules::option;
-
 constexpr auto look_every = std::chrono::milliseconds(250);
+constexpr auto show_every = std::chrono::milliseconds(200);
 constexpr auto step = std::chrono::milliseconds(10);
-constexpr auto spare_life = std::chrono::seconds(60);  // of a rule, beyond the time that it is meant for
+constexpr auto abort_every = std::chrono::milliseconds(50);
 
-struct stopped {
-  verdict what;
-  std::string reason;
-};
-
-class remover {  // the faults go, however we leave
- public:
-  remover(fault_port& faults, outcome& o) : faults_(faults), o_(o) {}
-  ~remover() { now(); }
-  void arm() { armed_ = true; }
-  void now() {
-    if (!armed_) return;
-    armed_ = false;
-    if (const auto gone = faults_.remove(); !gone)
-      o_.notes.push_back("the faults could not be removed (" + gone.error().message + "); they end with this process, or with chaosd's lease");
-  }
-
- private:
-  fault_port& faults_;
-  outcome& o_;
-  bool armed_ = false;
-};
+std::string text_of(nanoseconds length) { return rules::format_duration(static_cast<std::uint64_t>(length.count())); }
 
 class running {
  public:
-  running(const plan& p, fault_port& faults, const manner& how, outcome& o) : plan_(p), faults_(faults), how_(how), out_(o), cleaner_(faults, o), began_(steady::now()) {
-    for (const auto& one : p.probes) probers_.push_back(std::make_unique<prober>(one, began_));
-  }
+  running(const plan& p, session& s, const manner& how, outcome& o) : plan_(p), how_(how), out_(o), began_(steady::now()), observer_(p, s, o, began_), injector_(p, s, o, how.dry_run) {}
 
   void all() {
-    enter(phase::baseline, rules::format_duration(static_cast<std::uint64_t>(plan_.baseline.count())));
+    enter(phase::baseline, plan_.baseline, "");
     wait(plan_.baseline, false);
     leave();
-    collect(probers_longest_wait());  // the last answers of the baseline
+    observer_.collect(out_.phases.back().to_ns, longest_answer(), [this] { pause(); });
     if (!judge_baseline(plan_, out_)) throw stopped{verdict::not_run, "the steady state is broken already, so nothing was injected"};
     inject();
-    enter(phase::observe, rules::format_duration(static_cast<std::uint64_t>(plan_.observe.count())));
+    enter(phase::observe, plan_.observe, "");
     wait(plan_.observe, true);
-    look();
+    injector_.look(now_ns());
     leave();
-    enter(phase::clean_up, "");
-    cleaner_.now();
-    look();
+    enter(phase::clean_up, nanoseconds(0), "");
+    injector_.look(now_ns());
+    injector_.remove(now_ns());
     leave();
     recover();
     if (plan_.after.count() > 0 && recovered_) {
-      enter(phase::after, rules::format_duration(static_cast<std::uint64_t>(plan_.after.count())));
+      enter(phase::after, plan_.after, "");
       wait(plan_.after, false);
       leave();
     }
-    enter(phase::analyse, "");
+    enter(phase::analyse, nanoseconds(0), "");
   }
 
   void finish() noexcept {
-    cleaner_.now();
+    injector_.remove(now_ns());
     if (open_) leave();
-    for (auto& p : probers_) p->stop();
-    for (auto& p : probers_) p->join();
-    collect({});
+    observer_.finish();
+    for (const auto& b : breaker_bands(out_, out_.phases.back().to_ns)) out_.bands.push_back(b);
   }
 
  private:
   std::int64_t now_ns() const { return (steady::now() - began_).count(); }
 
-  void enter(phase what, const std::string& length) {
+  void enter(phase what, nanoseconds length, const std::string& text) {
     out_.phases.push_back({what, now_ns(), now_ns()});
     open_ = true;
+    length_ = length;
     if (how_.registry) how_.registry->enter(what);
-    how_.tell(what, length);
+    how_.tell(what, !text.empty() ? text : length.count() ? text_of(length) : "");
   }
   void leave() {
     out_.phases.back().to_ns = now_ns();
@@ -100,130 +76,99 @@ class running {
     if (const auto why = how_.registry ? how_.registry->stop_asked() : ""; !why.empty()) throw stopped{verdict::aborted, why};
   }
 
-  void wait(nanoseconds length, bool watch_faults) {
+  // One moment: what is always to be done.
+  void pause() {
+    check_signal();
+    observer_.tick(now_ns());
+    show();
+    std::this_thread::sleep_for(step);
+  }
+
+  void wait(nanoseconds length, bool injected) {
     auto end = steady::now() + length;
     nanoseconds paused{0};
-    auto next_look = steady::now();
-    for (;;) {
-      check_signal();
-      const auto now = steady::now();
-      if (now >= end) break;
-      if (watch_faults && now >= next_look) {
-        look_for_early_end();
-        next_look = now + look_every;
+    auto next_look = steady::now(), next_abort = next_look;
+    for (auto now = steady::now(); now < end; now = steady::now()) {
+      if (injected) {
+        injector_.advance(now_ns());
+        if (now >= next_look) injector_.look(now_ns()), next_look = now + look_every;
+        if (now >= next_abort) check_aborts(), next_abort = now + abort_every;
       }
-      std::this_thread::sleep_for(std::min<nanoseconds>(step, end - now));
-      if (how_.registry && how_.registry->paused()) {
-        const auto lost = steady::now() - now;
-        end += lost;
-        paused += lost;
-      }
+      pause();
+      if (!how_.registry || !how_.registry->paused()) continue;
+      const auto lost = steady::now() - now;
+      end += lost;
+      paused += lost;
+      injector_.postpone(lost);
     }
+    check_signal();
     if (paused.count())
-      out_.notes.push_back(std::string("paused for ") + rules::format_duration(static_cast<std::uint64_t>(paused.count() / 1'000'000 * 1'000'000)) + " while it was in " + phase_names[static_cast<int>(out_.phases.back().what)] +
+      out_.notes.push_back("paused for " + rules::format_duration(static_cast<std::uint64_t>(paused.count() / 1'000'000 * 1'000'000)) + " while it was in " + phase_names[static_cast<int>(out_.phases.back().what)] +
                            ": the phase took that much longer, and its figures include it");
   }
 
+  void check_aborts() const {
+    if (const auto why = observer_.abort_reason(now_ns()); !why.empty()) throw stopped{verdict::aborted, "a condition of [abort] was met: " + why};
+  }
+
   // Baseline requests that are still under way get the time to end, at most a second: their samples count.
-  nanoseconds probers_longest_wait() const {
+  nanoseconds longest_answer() const {
     nanoseconds longest{0};
     for (const auto& p : plan_.probes) longest = std::max(longest, p.timeout);
     return std::min<nanoseconds>(longest, std::chrono::seconds(1));
   }
 
-  void collect(nanoseconds patience) {
-    const auto* base = out_.find(phase::baseline);
-    const auto end = steady::now() + patience;
-    out_.probes.resize(plan_.probes.size());
-    for (std::size_t i = 0; i < probers_.size(); ++i) {
-      auto& into = out_.probes[i];
-      into.name = plan_.probes[i].name;
-      const auto due = base ? static_cast<std::uint64_t>((base->to_ns + plan_.probes[i].interval.count() - 1) / plan_.probes[i].interval.count()) : 0;
-      for (;;) {
-        into.samples = probers_[i]->samples();
-        if (patience.count() == 0 || between(into.samples, 0, base->to_ns).size() >= due || steady::now() >= end) break;
-        check_signal();
-        std::this_thread::sleep_for(step);
-      }
-      number(into);
-    }
-  }
-
-  void number(probe_outcome& into) const {
-    const auto count = [&](window w, phase what) {
-      const auto* span = out_.find(what);
-      if (!span) return void(into.windows[static_cast<int>(w)] = statistics_of({}, 0));
-      into.windows[static_cast<int>(w)] = statistics_of(between(into.samples, span->from_ns, span->to_ns), static_cast<double>(span->to_ns - span->from_ns) / 1e9);
-    };
-    count(window::baseline, phase::baseline);
-    count(window::during, phase::observe);
-    count(window::after, phase::after);
-  }
-
   void inject() {
-    enter(phase::inject, "");
-    auto specs = plan_.faults;
-    for (auto& spec : specs) {
-      spec.options[option::owner_] = std::to_string(getpid());
-      if (!spec.has(option::for_)) spec.options[option::for_] = rules::format_duration(static_cast<std::uint64_t>((plan_.observe + spare_life).count()));
-      else limited_.push_back(spec.get(option::name_));
-      if (how_.dry_run) spec.options[option::dry_run_] = "true";
-    }
+    enter(phase::inject, nanoseconds(0), "");
     check_signal();
-    cleaner_.arm();  // before: an answer that is lost may still have been an injection
-    auto made = faults_.inject(specs, out_.notes);
-    if (!made) throw stopped{verdict::not_run, "the faults could not be put in force: " + made.error().message};
-    out_.faults = std::move(*made);
+    observer_.arm();
+    injector_.begin(now_ns());
     leave();
-  }
-
-  void look() {
-    auto states = faults_.look();
-    if (states && !states->empty()) out_.faults = std::move(*states);
-    else if (!states) throw stopped{verdict::aborted, "chaosd can not be asked any more: " + states.error().message};
-  }
-
-  void look_for_early_end() {
-    look();
-    for (const auto& f : out_.faults) {
-      const bool may = std::find(limited_.begin(), limited_.end(), f.name) != limited_.end();
-      if (f.ended && !may) throw stopped{verdict::aborted, "the fault " + f.name + " was ended from outside (" + f.ended_reason + ")"};
-    }
   }
 
   void recover() {
     const std::int64_t from = out_.phases.back().to_ns;
-    enter(phase::recover, "at most " + rules::format_duration(static_cast<std::uint64_t>(plan_.recover.count())));
+    enter(phase::recover, plan_.recover, "at most " + text_of(plan_.recover));
     const auto end = steady::now() + plan_.recover;
     do {
-      check_signal();
-      std::this_thread::sleep_for(step);
-      recovered_ = true;
-      for (std::size_t i = 0; i < probers_.size(); ++i) {
-        auto& p = out_.probes[i];
-        if (p.recovery_ns >= 0) continue;
-        const auto at = recovered_at(probers_[i]->samples(), from, plan_.healthy);
-        if (at >= 0) p.recovery_ns = std::max<std::int64_t>(0, at - from);
-        else recovered_ = false;
-      }
+      pause();
+      recovered_ = observer_.recovered(from);
     } while (!recovered_ && steady::now() < end);
     leave();
   }
 
+  void show() {
+    if ((!how_.show && !how_.registry) || steady::now() < next_show_) return;
+    next_show_ = steady::now() + show_every;
+    live l;
+    l.phase = out_.phases.back().what;
+    l.in_phase = nanoseconds(now_ns() - out_.phases.back().from_ns);
+    l.of_phase = length_;
+    l.lately = observer_.lately(now_ns());
+    for (const auto& f : out_.faults) l.fired += f.fired;
+    std::map<std::string, std::string> states;
+    for (const auto& t : out_.transitions) states[t.breaker] = t.to;
+    for (const auto& [name, state] : states) l.breakers += (l.breakers.empty() ? "" : ", ") + name + " " + state;
+    if (how_.show) how_.show(l);
+    if (how_.registry)
+      how_.registry->tell({{"requests_per_s", l.lately.samples}, {"error_rate", l.lately.samples ? human(unit::share, 1 - l.lately.success_rate()) : "-"},
+                           {"p95", human(unit::time, l.lately.p95_ns)}, {"fired", l.fired}, {"breakers", l.breakers}});
+  }
+
   const plan& plan_;
-  fault_port& faults_;
   const manner& how_;
   outcome& out_;
-  remover cleaner_;
   const steady::time_point began_;
-  std::vector<std::unique_ptr<prober>> probers_;
-  std::vector<std::string> limited_;  // faults with a life of their own
+  observer observer_;
+  injector injector_;
+  steady::time_point next_show_{};
+  nanoseconds length_{0};
   bool recovered_ = false, open_ = false;
 };
 
 }  // namespace
 
-outcome run(const plan& p, fault_port& faults, const manner& how) {
+outcome run(const plan& p, session& s, const manner& how) {
   outcome o;
   o.name = p.name;
   o.hypothesis = p.hypothesis;
@@ -231,13 +176,13 @@ outcome run(const plan& p, fault_port& faults, const manner& how) {
   o.started_unix_ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   bool complete = false;
   try {
-    running r(p, faults, how, o);
+    running r(p, s, how, o);
     try {
       r.all();
       complete = true;
-    } catch (const stopped& s) {
-      o.verdict = s.what;
-      o.reason = s.reason;
+    } catch (const stopped& why) {
+      o.verdict = why.verdict;
+      o.reason = why.reason;
     } catch (const std::exception& e) {
       o.verdict = verdict::aborted;
       o.reason = std::string("an error of chaos-ctl itself: ") + e.what();

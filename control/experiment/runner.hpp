@@ -4,19 +4,18 @@
 #include <atomic>
 #include <functional>
 
-#include "outcome.hpp"
 #include "registration.hpp"
+#include "session.hpp"
 
 namespace chaos::experiment {
 
-// The way to the faults: chaosd in life, something made up in tests.
-class fault_port {
- public:
-  virtual ~fault_port() = default;
-  // All or none. `notes` gets what should be told.
-  virtual rules::result<std::vector<fault_state>> inject(std::span<const rules::rule_spec> specs, std::vector<std::string>& notes) = 0;
-  virtual rules::result<std::vector<fault_state>> look() = 0;  // those that inject() made, ended ones too
-  virtual rules::result<rules::done> remove() = 0;             // again and again, if need be
+// How it goes, for those who watch.
+struct live {
+  experiment::phase phase = phase::baseline;
+  nanoseconds in_phase{0}, of_phase{0};  // of_phase 0: as long as it takes
+  statistics lately;                     // of the last second, all probes
+  std::uint64_t fired = 0;
+  std::string breakers;                  // "redis open, postgres closed"
 };
 
 struct manner {
@@ -24,8 +23,9 @@ struct manner {
   const std::atomic<int>* signal = nullptr;  // not 0: stop now
   registration* registry = nullptr;          // chaosd's table knows of it; none in tests
   std::function<void(phase, const std::string&)> tell = [](phase, const std::string&) {};
+  std::function<void(const live&)> show;     // five times a second, if at all
 };
 
-outcome run(const plan& p, fault_port& faults, const manner& how);
+outcome run(const plan& p, session& s, const manner& how);
 
 }  // namespace chaos::experiment

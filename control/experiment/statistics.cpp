@@ -29,21 +29,23 @@ statistics statistics_of(std::span<const sample> some, double seconds) {
     out.good += s.good;
     out.timed_out += s.timed_out;
     latencies.push_back(s.latency_ns);
+    out.latencies.record(s.latency_ns);
     sum += static_cast<double>(s.latency_ns);
     const std::string status = s.status ? std::to_string(s.status) : "";
     if (s.good) ++out.answers[status.empty() ? "good" : status];
     else ++out.answers[failure_texts[s.failure] + (status.empty() ? "" : " " + status)];
   }
   std::ranges::sort(latencies);
-  // nearest rank: the smallest latency that this share of the samples does not exceed
-  const auto at = [&](double share) {
-    if (latencies.empty()) return std::numeric_limits<double>::quiet_NaN();
-    const auto rank = static_cast<std::size_t>(std::ceil(share * static_cast<double>(latencies.size())));
-    return static_cast<double>(latencies[std::max<std::size_t>(rank, 1) - 1]);
-  };
+  const auto at = [&](double share) { return percentile_of(latencies, share); };
   out.mean_ns = latencies.empty() ? std::numeric_limits<double>::quiet_NaN() : sum / static_cast<double>(latencies.size());
   out.p50_ns = at(0.50), out.p90_ns = at(0.90), out.p95_ns = at(0.95), out.p99_ns = at(0.99), out.max_ns = at(1);
   return out;
+}
+
+double percentile_of(std::span<const std::int64_t> sorted, double share) {
+  if (sorted.empty()) return std::numeric_limits<double>::quiet_NaN();
+  const auto rank = static_cast<std::size_t>(std::ceil(share * static_cast<double>(sorted.size())));
+  return static_cast<double>(sorted[std::max<std::size_t>(rank, 1) - 1]);
 }
 
 std::int64_t recovered_at(std::span<const sample> all, std::int64_t from_ns, unsigned healthy) {

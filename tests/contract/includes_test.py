@@ -22,7 +22,7 @@ MAY = {
     "control/protocol": ["include/chaos/abi", "control/rules"],
     "control/proc": ["include/chaos/abi", "control/rules"],
     "control/daemon": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc"],
-    "control/experiment": ["include/chaos/abi", "control/rules", "control/protocol"],
+    "control/experiment": ["include/chaos/abi", "control/rules", "control/protocol", "control/stress"],
     "control/stress": ["control/rules"],
     "control/ini": ["control/rules"],
     "control/schedule": ["include/chaos/abi", "control/rules", "control/ini", "control/experiment"],

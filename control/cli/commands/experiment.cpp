@@ -1,6 +1,5 @@
 // chaos-ctl experiment: reads the file, lends the engine its way to chaosd, and tells how it went.
 #include <signal.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -8,10 +7,14 @@
 #include <iostream>
 #include <sstream>
 
-#include "../daemon_faults.hpp"
+#include "../experiment_report.hpp"
+#include "../experiment_session.hpp"
 #include "../experiment_table.hpp"
+#include "../experiment_text.hpp"
 #include "../link.hpp"
 #include "../output.hpp"
+#include "control/experiment/keys.hpp"
+#include "control/experiment/report.hpp"
 #include "control/experiment/runner.hpp"
 
 namespace chaos::cli::commands {
@@ -45,53 +48,20 @@ result<std::string> read_file(const std::string& path) {
   return text.str();
 }
 
-enum class form { text, markdown, html, json };
-
-result<form> form_of(const std::string& path) {
-  const std::pair<const char*, form> endings[] = {{".md", form::markdown}, {".html", form::html}, {".json", form::json}};
-  for (const auto& [ending, f] : endings)
-    if (path.ends_with(ending)) return f;
-  return problem{problem_code::bad_value, "--report " + path + ": the ending says which form, and is none of .md, .html and .json", path, {".md", ".html", ".json"}};
+result<std::string> only_file(const invocation& from) {
+  const auto n = from.words.size();
+  if (n == 2) return read_file(from.words[1]);
+  return problem{n < 2 ? problem_code::missing_word : problem_code::unexpected_word, "experiment " + from.words[0] + " takes one FILE (- for standard input)", n < 2 ? "" : from.words[2], {"FILE"}};
 }
 
-// Found out before anything is injected, not when the report is there and has nowhere to go.
-result<rules::done> writable(const std::string& path) {
-  std::ofstream out(path, std::ios::app);
-  if (out.is_open()) return rules::done{};
-  return problem{problem_code::failed, "can not write " + path + ": " + std::strerror(errno), path, {}};
-}
-
-std::string shown(const ex::outcome& o) {
-  std::string out = paint(ink::bold, o.name) + (o.dry_run ? " (dry run)" : "") + "\n" + o.hypothesis + "\n\n";
-  table numbers({"probe", "when", ">requests", ">good", ">p50", ">p95", ">p99", ">max", "answers"});
-  for (const auto& p : o.probes)
-    for (int w = 0; w < 3; ++w) {
-      const auto& s = p.windows[w];
-      if (!s.samples) continue;
-      std::string answers;
-      for (const auto& [what, n] : s.answers) answers += (answers.empty() ? "" : ", ") + what + ": " + std::to_string(n);
-      const auto time = [](double ns) { return ex::human(ex::unit::time, ns); };
-      numbers.row({p.name, ex::window_names[w], std::to_string(s.samples), ex::human(ex::unit::share, s.success_rate()), time(s.p50_ns), time(s.p95_ns), time(s.p99_ns), time(s.max_ns), answers});
-    }
-  out += numbers.text() + "\n";
-  if (!o.faults.empty()) {
-    table faults({"fault", "kind", "target", ">matched", ">fired"});
-    for (const auto& f : o.faults) faults.row({f.name, f.kind, f.target, human_count(f.matched), human_count(f.fired)});
-    out += faults.text() + "\n";
-  }
-  table findings({"", "when", "expected", ">measured", ""});
-  for (const auto& f : o.findings) {
-    const auto mark = f.state == ex::finding_state::pass ? paint(ink::green, "PASS") : f.state == ex::finding_state::fail ? paint(ink::red, "FAIL") : paint(ink::dim, "-");
-    findings.row({mark, ex::window_text(f), f.expected.text, ex::measured_text(f), f.reason});
-  }
-  if (!o.findings.empty()) out += findings.text() + "\n";
-  for (const auto& n : o.notes) out += n + "\n";
-  switch (o.verdict) {
-    case ex::verdict::held: out += paint(ink::green, "PASS: hypothesis held"); break;
-    case ex::verdict::failed: out += paint(ink::red, "FAIL: hypothesis failed"); break;
-    default: out += paint(ink::yellow, ex::verdict_names[static_cast<int>(o.verdict)]);
-  }
-  return out + ": " + o.reason + "\n";
+result<ex::plan> read_plan(const invocation& from) {
+  const auto text = only_file(from);
+  if (!text) return text.error();
+  auto plan = ex::parse_plan(*text, ex::process_environment());
+  if (plan) return plan;
+  problem p = plan.error();
+  p.message = from.words[1] + (p.message.starts_with("line ") ? ", " : ": ") + p.message;
+  return p;
 }
 
 int status_of(const ex::outcome& o) {
@@ -105,86 +75,135 @@ int status_of(const ex::outcome& o) {
   return exits::failed;
 }
 
-int check(const invocation& from, const ex::plan& plan) {
+std::string count_of(std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); }
+
+int validate(const invocation& from) {
+  const auto read = read_plan(from);
+  if (!read) return report(read.error(), from);
+  const ex::plan& plan = *read;
   if (from.json) {
-    json expectations = json::array(), probes = json::array(), faults = json::array();
+    json expectations = json::array(), aborts = json::array(), probes = json::array(), faults = json::array(), stresses = json::array();
     for (const auto& e : plan.expectations) expectations.push_back({{"window", ex::window_names[static_cast<int>(e.when)]}, {"text", e.text}, {"implied", e.implied}});
-    for (const auto& p : plan.probes) probes.push_back({{"name", p.name}, {"kind", ex::probe_kind_names[static_cast<int>(p.kind)]}});
-    for (const auto& f : plan.faults) faults.push_back(rules::json_of(f));
-    print_json({{"name", plan.name}, {"hypothesis", plan.hypothesis}, {"probes", probes}, {"faults", faults}, {"expectations", expectations}});
+    for (const auto& e : plan.aborts) aborts.push_back(e.text);
+    for (const auto& p : plan.probes) probes.push_back({{"name", p.name}, {"kind", ex::probe_kind_names[static_cast<int>(p.kind)]}, {"load", p.load}});
+    for (const auto& f : plan.faults) faults.push_back(rules::json_of(f.spec));
+    for (const auto& s : plan.stresses) stresses.push_back({{"name", s.name}, {"words", s.words}});
+    print_json({{"name", plan.name}, {"hypothesis", plan.hypothesis}, {"probes", probes}, {"faults", faults}, {"stress", stresses}, {"expectations", expectations}, {"abort", aborts}});
     return exits::done;
   }
-  print(plan.name + ": " + std::to_string(plan.probes.size()) + (plan.probes.size() == 1 ? " probe, " : " probes, ") + std::to_string(plan.faults.size()) +
-        (plan.faults.size() == 1 ? " fault, " : " faults, ") + std::to_string(plan.expectations.size()) + " expectations\n");
-  for (const auto& e : plan.expectations)
-    print(std::string("  ") + ex::window_names[static_cast<int>(e.when)] + ": " + e.text + (e.implied ? " (implied)" : "") + "\n");
+  const auto loads = static_cast<std::size_t>(std::ranges::count_if(plan.probes, &ex::probe_plan::load)) + plan.commands.size();
+  print(plan.name + ": " + count_of(plan.probes.size() + plan.commands.size() - loads, "probe") + ", " + (loads ? count_of(loads, "load") + ", " : "") + count_of(plan.faults.size(), "fault") + ", " +
+        (plan.stresses.empty() ? "" : count_of(plan.stresses.size(), "stress") + ", ") + count_of(plan.expectations.size(), "expectation") + "\n");
+  for (const auto& e : plan.expectations) print(std::string("  ") + ex::window_names[static_cast<int>(e.when)] + ": " + e.text + (e.implied ? " (implied)" : "") + "\n");
+  for (const auto& e : plan.aborts) print("  abort: " + e.text + "\n");
   return exits::done;
 }
 
-int run_it(const invocation& from, const ex::plan& plan) {
-  auto report_form = form::text;
-  const std::string path = from.get("--report");
-  if (from.has("--report")) {
-    const auto f = form_of(path);
-    if (!f) return report(f.error(), from);
-    report_form = *f;
-    if (const auto good = writable(path); !good) return report(good.error(), from);
-  }
+int run_it(const invocation& from) {
+  const auto plan = read_plan(from);
+  if (!plan) return report(plan.error(), from);
+  const auto files = report_files(from);
+  if (!files) return report(files.error(), from);
   const auto where = session_of(from);
   if (!where) return report(where.error(), from);
   if (auto link = daemon_for(from, *where); !link) return report(link.error(), from);
   catch_signals();
-  auto entry = ex::registration::begin(where->folder, plan, from.has("--dry-run"));
+  auto entry = ex::registration::begin(where->folder, *plan, from.has("--dry-run"));
   if (!entry) return report(entry.error(), from);
-  daemon_faults faults(*where);
+  experiment_session session(*where);
   ex::manner how;
   how.dry_run = (*entry)->dry_run();
   how.registry = entry->get();
   how.signal = &caught;
-  if (!from.json)
-    how.tell = [](ex::phase p, const std::string& length) { note(std::string("· ") + ex::phase_names[static_cast<int>(p)] + (length.empty() ? "" : " (" + length + ")")); };
-  const auto outcome = ex::run(plan, faults, how);
-  (*entry)->end(outcome);
-
-  int status = status_of(outcome);
-  const json document = ex::json_of(outcome);
-  if (report_form != form::text) {
-    std::ofstream out(path, std::ios::binary | std::ios::trunc);
-    out << (report_form == form::html ? ex::html_of(outcome) : report_form == form::markdown ? ex::markdown_of(outcome) : document.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
-    out.flush();
-    if (!out) {
-      warn("can not write " + path + ": " + std::strerror(errno));
-      if (status == exits::done) status = exits::failed;
-    }
+  progress_line progress(*plan);
+  if (!from.json) {
+    how.tell = [&](ex::phase p, const std::string& length) { progress.phase(p, length); };
+    how.show = [&](const ex::live& now) { progress.show(now); };
   }
+  const auto outcome = ex::run(*plan, session, how);
+  (*entry)->end(outcome);
+  progress.clear();
+
+  const json document = ex::json_of(outcome);
+  const bool written = write_reports(document, *files);
   if (from.json) print_json(document);
-  else print((isatty(2) ? "\n" : "") + shown(outcome));
-  return status;
+  else print(experiment_text(document));
+  const int status = status_of(outcome);
+  return status == exits::done && !written ? exits::failed : status;
 }
+
+int show_report(const invocation& from) {
+  auto form = report_form::text;
+  if (from.has("--format")) {
+    const auto named = form_named(from.get("--format"));
+    if (!named) return report(named.error(), from);
+    form = *named;
+  }
+  const auto text = only_file(from);
+  if (!text) return report(text.error(), from);
+  const auto files = report_files(from);
+  if (!files) return report(files.error(), from);
+  auto document = ex::report_from(*text);
+  if (!document) {
+    problem p = document.error();
+    p.message = from.words[1] + ": " + p.message;
+    return report(p, from);
+  }
+  try {
+    const bool written = write_reports(*document, *files);
+    if (from.json) print_json(*document);
+    else if (files->empty() || from.has("--format")) print(in_form(*document, form));
+    return written ? exits::done : exits::failed;
+  } catch (const json::exception& e) {
+    return report({problem_code::bad_value, from.words[1] + ": this report is damaged: " + e.what(), from.words[1], {}}, from);
+  }
+}
+
+int list_keys(const invocation& from) {
+  if (from.words.size() != 1) return report({problem_code::unexpected_word, "experiment keys takes no more words", from.words[1], {}}, from);
+  if (from.json) {
+    json keys = json::array(), metrics = json::array();
+    for (const auto& k : ex::all_keys()) keys.push_back({{"section", k.section}, {"kinds", k.kinds}, {"name", k.name}, {"default", k.needed() ? json() : json(k.otherwise)}, {"needed", k.needed()}, {"meaning", k.meaning}});
+    for (const auto& m : ex::all_metrics()) metrics.push_back({{"name", m.name}, {"meaning", m.meaning}});
+    print_json({{"keys", keys}, {"metrics", metrics}});
+    return exits::done;
+  }
+  table keys({"section", "of", "key", "default", ""});
+  for (const auto& k : ex::all_keys()) keys.row({k.section, k.kinds, k.name, k.otherwise, k.meaning});
+  table metrics({"expectation", ""});
+  for (const auto& m : ex::all_metrics()) metrics.row({m.name, m.meaning});
+  print(keys.text() + "\n" + metrics.text());
+  return exits::done;
+}
+
+struct action {
+  const char* name;
+  int (*act)(const invocation&);
+  std::vector<std::string> flags;
+};
 
 }  // namespace
 
 int experiment(const invocation& from) {
-  static const std::vector<std::string> actions{"run", "check", "list", "status", "stop", "pause", "resume"};
-  if (from.words.empty()) return report({problem_code::missing_word, "experiment needs to know what to do: run, check, list, status, stop, pause or resume", "", actions}, from);
-  const auto& action = from.words[0];
-  if (is_experiment_table_action(action)) return experiment_table(from);
-  if (action != "run" && action != "check") return report(rules::unknown_word(problem_code::unexpected_word, "action", action, actions), from);
-  if (from.words.size() != 2)
-    return report({from.words.size() < 2 ? problem_code::missing_word : problem_code::unexpected_word, "experiment " + action + " takes one FILE (- for standard input)",
-                   from.words.size() < 2 ? "" : from.words[2], {"FILE"}}, from);
-  if (action == "check")
-    for (const char* flag : {"--report", "--dry-run"})
-      if (from.has(flag)) return report({problem_code::bad_combination, std::string(flag) + " goes with experiment run", flag, {}}, from);
-  const auto text = read_file(from.words[1]);
-  if (!text) return report(text.error(), from);
-  auto plan = ex::parse_plan(*text, ex::process_environment());
-  if (!plan) {
-    problem p = plan.error();
-    p.message = from.words[1] + (p.message.starts_with("line ") ? ", " : ": ") + p.message;
-    return report(p, from);
+  static const std::vector<action> actions{{"run", run_it, {"--report", "--dry-run"}}, {"validate", validate, {}}, {"report", show_report, {"--report", "--format"}}, {"keys", list_keys, {}},
+                                           {"list", experiment_table, {}}, {"status", experiment_table, {}}, {"stop", experiment_table, {}}, {"pause", experiment_table, {}}, {"resume", experiment_table, {}}};
+  std::vector<std::string> names;
+  for (const auto& a : actions) names.emplace_back(a.name);
+  if (from.words.empty()) {
+    std::string all;
+    for (const auto& n : names) all += (all.empty() ? "" : &n == &names.back() ? " or " : ", ") + n;
+    return report({problem_code::missing_word, "experiment needs to know what to do: " + all, "", names}, from);
   }
-  return action == "check" ? check(from, *plan) : run_it(from, *plan);
+  const auto chosen = std::ranges::find(actions, from.words[0], &action::name);
+  if (chosen == actions.end()) return report(rules::unknown_word(problem_code::unexpected_word, "action", from.words[0], names), from);
+  for (const auto& [flag, values] : from.options) {
+    if (std::ranges::find(chosen->flags, flag) != chosen->flags.end()) continue;
+    std::string all;
+    for (const auto& a : actions)
+      if (std::ranges::find(a.flags, flag) != a.flags.end()) all += std::string(all.empty() ? "" : " and ") + "experiment " + a.name;
+    if (!all.empty()) return report({problem_code::bad_combination, flag + " goes with " + all, flag, {}}, from);
+  }
+  return chosen->act(from);
 }
 
 }  // namespace chaos::cli::commands

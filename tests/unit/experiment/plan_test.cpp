@@ -52,29 +52,29 @@ TEST(Plan, ReadsAFile) {
   ASSERT_EQ(p->probes.size(), 1u);
   const auto& web = p->probes[0];
   EXPECT_EQ(web.port, 8080);
-  EXPECT_EQ(web.path_before + "|" + web.path_after, "/item/|?x=1");
-  EXPECT_EQ(web.last, 20u);
+  EXPECT_EQ(web.path.before + "|" + web.path.after, "/item/|?x=1");
+  EXPECT_EQ(web.path.last, 20u);
   EXPECT_EQ(web.interval, std::chrono::milliseconds(100));
   EXPECT_EQ(web.workers(), 21u);
   ASSERT_EQ(web.status.size(), 2u);
   EXPECT_EQ(web.status[1].high, 499);
-  EXPECT_EQ(web.headers, (std::vector<std::pair<std::string, std::string>>{{"X-Source", "a b"}}));
-  EXPECT_EQ(p->faults[0].value, "5ms");
+  EXPECT_EQ(web.marks, (std::vector<mark>{{"X-Source", "a b"}}));
+  EXPECT_EQ(p->faults[0].spec.value, "5ms");
   std::vector<std::string> texts;
   for (const auto& e : p->expectations) texts.push_back((e.implied ? "implied " : "") + e.text);
-  EXPECT_EQ(texts, (std::vector<std::string>{"header X-Source: a b >= 80%", "status 5xx < 1%", "implied success_rate >= 99%", "implied fired f >= 1", "implied recovery <= 30s"}));
+  EXPECT_EQ(texts, (std::vector<std::string>{"header X-Source: a b >= 80%", "status 5xx < 1%", "implied success_rate >= 99%", "implied fired f >= 1", "implied recovers_within = 30s"}));
 }
 
 TEST(Plan, VariablesComeFromTheEnvironmentElseFromTheDefault) {
-  EXPECT_EQ(parse_plan(good, variables({{"PORT", "1"}, {"DELAY", "7ms"}}))->faults[0].value, "7ms");
-  EXPECT_EQ(parse_plan(good, variables({{"PORT", "1"}, {"DELAY", ""}}))->faults[0].value, "5ms");
+  EXPECT_EQ(parse_plan(good, variables({{"PORT", "1"}, {"DELAY", "7ms"}}))->faults[0].spec.value, "7ms");
+  EXPECT_EQ(parse_plan(good, variables({{"PORT", "1"}, {"DELAY", ""}}))->faults[0].spec.value, "5ms");
   const auto broken = parse_plan(good, variables({{"PORT", "1\n[fault g]"}}));
   ASSERT_FALSE(broken);
   EXPECT_NE(broken.error().message.find("line break"), std::string::npos);
 }
 
 TEST(Plan, WhatIsWrittenReplacesWhatIsImplied) {
-  const auto p = parse_plan(good + "fired f >= 0\n[expect after]\nrecovery < 2s\n[expect baseline]\nsuccess_rate > 1%\n", usual);
+  const auto p = parse_plan(good + "fired f >= 0\n[expect after]\nrecovers_within = 2s\n[expect baseline]\nsuccess_rate > 1%\n", usual);
   ASSERT_TRUE(p) << p.error().message;
   for (const auto& e : p->expectations) EXPECT_FALSE(e.implied) << e.text;
 }
@@ -96,7 +96,7 @@ TEST(Plan, SaysLineWordAndWhatWouldBeRight) {
       {"baseline = 1s", "baseline", 5, "baseline", "neither [section] nor key = value"},
       {"baseline = 1s", "healthy = 0", 5, "0", "healthy"},
       {"kind = http", "kind = htp", 8, "htp", "did you mean 'http'"},
-      {"kind = http", "", 7, "kind", "http, tcp or command"},
+      {"kind = http", "", 7, "kind", "http, tcp, command, redis, log, stat, breaker or timeline"},
       {"kind = http", "kind = tcp", 9, "url", "url"},
       {"http://127.0.0.1", "https://127.0.0.1", 9, "https://127.0.0.1:8080/item/{1..20}?x=1", "TLS"},
       {"{1..20}", "{20..1}", 9, "{20..1}?x=1", "{1..1000}"},
@@ -113,7 +113,7 @@ TEST(Plan, SaysLineWordAndWhatWouldBeRight) {
       {"target = 127.0.0.1:1", "target = 127.0.0.1:1\nowner = 1", 15, "owner", "end with it"},
       {"${DELAY:-5ms}", "5", 15, "5", "no unit"},
       {"[expect during]", "[expect durng]", 16, "expect durng", "did you mean 'expect during'"},
-      {"status 5xx < 1%", "recovery < 1s", 18, "recovery", "[expect after]"},
+      {"status 5xx < 1%", "recovers_within = 1s", 18, "recovers_within", "[expect after]"},
       {"status 5xx < 1%", "fired g > 1", 18, "g", "expected one of f"},
   };
   for (const auto& r : rows) {

@@ -1,51 +1,13 @@
 // The phases without a daemon: faults that are made up, a probe that runs a command whose answer they decide.
-#include "control/experiment/runner.hpp"
-
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <csignal>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
+
+#include "made_up_session.hpp"
 
 namespace {
 
-using namespace chaos::experiment;
-namespace rules = chaos::rules;
-
-class made_up : public fault_port {
- public:
-  explicit made_up(std::string flag) : flag_(std::move(flag)) {}
-  rules::result<std::vector<fault_state>> inject(std::span<const rules::rule_spec> specs, std::vector<std::string>&) override {
-    ++injected;
-    specs_.assign(specs.begin(), specs.end());
-    if (refuse) return rules::problem{rules::problem_code::too_many, "no room", "", {}};
-    if (breaks) std::ofstream(flag_) << "broken";
-    return states();
-  }
-  rules::result<std::vector<fault_state>> look() override {
-    if (gone) return rules::problem{rules::problem_code::no_daemon, "gone", "", {}};
-    return states();
-  }
-  rules::result<rules::done> remove() override {
-    ++removed;
-    if (heals) std::filesystem::remove(flag_);
-    return rules::done{};
-  }
-  std::vector<fault_state> states() const {
-    std::vector<fault_state> all;
-    for (const auto& s : specs_) all.push_back({1, s.get(rules::option::name_), "down", "x", fires, fires, 0, ends, "stopped"});
-    return all;
-  }
-  std::uint64_t fires = 3;
-  bool refuse = false, gone = false, ends = false, breaks = true, heals = true;
-  int injected = 0, removed = 0;
-  std::vector<rules::rule_spec> specs_;
-
- private:
-  const std::string flag_;
-};
+using namespace chaos_test;
 
 class Runner : public testing::Test {
  protected:
@@ -145,7 +107,7 @@ TEST_F(Runner, ADryRunJudgesOnlyWhetherTheFaultsWouldFire) {
 
 TEST_F(Runner, ACommandThatHangsIsEndedAtItsTimeout) {
   const auto before = std::chrono::steady_clock::now();
-  auto p = file("[expect baseline]\nerror_rate >= 99%\n[expect during]\ntimeout_rate >= 99%\n[expect after]\nrecovery <= 1h\n", "sleep 100");
+  auto p = file("[expect baseline]\nerror_rate >= 99%\n[expect during]\ntimeout_rate >= 99%\n[expect after]\nrecovers_within = 1h\n", "sleep 100");
   p.probes[0].timeout = std::chrono::milliseconds(100);
   const auto o = run(p, faults, {});
   EXPECT_GE(o.probes[0].windows[1].timed_out, 3u);

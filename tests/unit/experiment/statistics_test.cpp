@@ -29,6 +29,22 @@ TEST(Statistics, PercentilesAreValuesThatWereMeasured) {
   EXPECT_EQ(s.answers, (std::map<std::string, std::uint64_t>{{"cut off", 10}, {"good", 90}}));
 }
 
+TEST(Statistics, AHistogramIsExactToASixtyFourth) {
+  for (std::int64_t v = 1; v < 4'000'000'000'000; v = v * 5 / 4 + 1) {
+    const auto upper = histogram::upper_end(histogram::bucket_of(v));
+    EXPECT_GE(upper, v);
+    EXPECT_LE(upper - v, v / 64 + 1) << v;
+    EXPECT_EQ(histogram::bucket_of(upper), histogram::bucket_of(v)) << v;
+    EXPECT_GT(histogram::bucket_of(upper + 1), histogram::bucket_of(v)) << v;
+  }
+  histogram h;
+  for (int i = 0; i < 10; ++i) h.record(1'000'000);
+  h.record(-5);
+  EXPECT_EQ(h.total(), 11u);
+  EXPECT_EQ(h.buckets().size(), 2u);
+  EXPECT_EQ(h.buckets().begin()->first, 0);
+}
+
 TEST(Statistics, NothingMeasuredIsNoNumber) {
   const auto s = statistics_of({}, 1);
   EXPECT_TRUE(std::isnan(s.p50_ns));

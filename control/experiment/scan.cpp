@@ -1,0 +1,183 @@
+#include "scan.hpp"
+
+#include <ini.h>
+
+#include <algorithm>
+
+#include "control/rules/values.hpp"
+
+namespace chaos::experiment {
+
+using rules::done;
+using rules::problem;
+using rules::problem_code;
+using rules::result;
+
+namespace {
+
+constexpr std::size_t line_max = 197;  // inih
+constexpr std::size_t text_max = 512 * 1024;
+
+bool is_name(std::string_view text) {
+  return !text.empty() && !(text[0] >= '0' && text[0] <= '9') &&
+         std::ranges::all_of(text, [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
+}
+
+result<std::string> expanded(std::string_view row, int line, const environment& variables) {
+  std::string out;
+  for (std::size_t at = 0; at < row.size();) {
+    if (row.substr(at, 2) != "${") {
+      out += row[at++];
+      continue;
+    }
+    const auto end = row.find('}', at);
+    const std::string inside(row.substr(at + 2, end == row.npos ? row.npos : end - at - 2));
+    const auto minus = inside.find(":-");
+    const std::string name = inside.substr(0, minus);
+    if (end == row.npos || !is_name(name))
+      return on_line(line, {problem_code::bad_value, "'${" + inside + "' is not ${NAME} or ${NAME:-default}", "${" + inside, {"${NAME}", "${NAME:-default}"}});
+    auto value = variables(name);
+    if (!value && minus == std::string::npos)
+      return on_line(line, {problem_code::bad_value, "the environment variable " + name + " is not set, and ${" + name + "} has no default; ${" + name + ":-default} gives one",
+                            "${" + name + "}", {"${" + name + ":-default}"}});
+    if (!value || (value->empty() && minus != std::string::npos)) value = inside.substr(minus + 2);
+    if (value->find_first_of(std::string_view("\n\r\0", 3)) != std::string::npos)
+      return on_line(line, {problem_code::bad_value, "the environment variable " + name + " holds a line break", "${" + name + "}", {}});
+    out += *value;
+    at = end + 1;
+  }
+  return out;
+}
+
+std::string_view without_comment(std::string_view row) {
+  for (std::size_t i = 1; i < row.size(); ++i)
+    if (row[i] == ';' && (row[i - 1] == ' ' || row[i - 1] == '\t')) return row.substr(0, i);
+  return row;
+}
+
+constexpr const char* named_sections[] = {"probe", "load", "fault", "stress", "process"};
+const std::vector<std::string> section_forms{"experiment",      "probe NAME",    "load NAME",    "fault NAME", "stress NAME", "process NAME",
+                                             "expect baseline", "expect during", "expect after", "expect",     "abort"};
+
+bool has_free_lines(const std::string& title) { return title == "abort" || title == "expect" || title.starts_with("expect "); }
+
+result<done> check_title(const std::string& title, int line) {
+  if (std::ranges::find(section_forms, title) != section_forms.end() && title.find("NAME") == title.npos) return done{};
+  section s;
+  s.title = title;
+  const std::string kind = s.type(), name = s.name();
+  if (kind == "expect") return on_line(line, rules::unknown_word(problem_code::unknown_section, "section", title, {"expect baseline", "expect during", "expect after"}));
+  if (std::ranges::find(named_sections, kind) != std::end(named_sections)) {
+    if (name.empty()) return on_line(line, {problem_code::missing_word, "[" + title + "]: a name is missing: [" + kind + " NAME]", title, {kind + " NAME"}});
+    if (const auto good = rules::check_name("[" + title + "]", name); !good) return on_line(line, good.error());
+    return done{};
+  }
+  auto p = rules::unknown_word(problem_code::unknown_section, "section", title, section_forms);
+  std::vector<std::string> kinds{"experiment", "expect", "abort"};
+  kinds.insert(kinds.end(), std::begin(named_sections), std::end(named_sections));
+  if (const auto near = rules::nearest(kind, kinds); !near.empty()) {
+    const bool named = std::ranges::find(named_sections, near) != std::end(named_sections);
+    p.message = "unknown section '" + title + "': did you mean [" + near + (named ? " NAME" : near == "expect" ? " during" : "") + "]?";
+  }
+  return on_line(line, p);
+}
+
+int take(void* user, const char* title, const char* key, const char* value) {
+  auto* s = static_cast<scanned*>(user)->find(title);
+  if (!s) return 0;
+  for (auto& [known, text] : s->keys)
+    if (known == key) {  // an indented line goes on; in a rule only a list does
+      const bool rule = s->type() == "fault";
+      if (rule && !text.ends_with(',')) return 0;
+      text += (rule ? "" : " ") + std::string(value);
+      return 1;
+    }
+  s->keys.emplace_back(key, value);
+  return 1;
+}
+
+}  // namespace
+
+section* scanned::find(std::string_view title) {
+  for (auto& s : sections)
+    if (s.title == title) return &s;
+  return nullptr;
+}
+
+result<scanned> scan(std::string_view text, const environment& variables) {
+  if (text.size() > text_max) return problem{problem_code::bad_ini, "the file is longer than " + std::to_string(text_max) + " bytes", "", {}};
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  scanned out;
+  std::string keyed;  // for inih, with the same line numbers
+  int line = 1;
+  for (std::size_t at = 0; at < text.size(); ++line) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    std::string_view raw = text.substr(at, end - at);
+    at = end + 1;
+    if (!raw.empty() && raw.back() == '\r') raw.remove_suffix(1);
+    if (raw.find('\0') != raw.npos) return on_line(line, {problem_code::bad_ini, "there is a NUL in it", "", {}});
+    const auto bare = rules::trimmed(raw);
+    std::string row;
+    if (!bare.empty() && bare.front() != ';' && bare.front() != '#') {
+      auto filled = expanded(raw, line, variables);
+      if (!filled) return filled.error();
+      row = std::move(*filled);
+    }
+    if (row.size() > line_max) return on_line(line, {problem_code::bad_ini, "longer than " + std::to_string(line_max) + " bytes", "", {}});
+    out.rows.push_back(row);
+    const auto words = rules::trimmed(row);
+    std::string for_keys;
+    if (!words.empty() && words.front() == '[') {
+      const auto close = words.find(']');
+      if (close == words.npos) return on_line(line, {problem_code::bad_ini, "'" + std::string(words) + "' has no ]", std::string(words), section_forms});
+      if (const auto rest = rules::trimmed(without_comment(words.substr(close + 1))); !rest.empty() && rest.front() != ';' && rest.front() != '#')
+        return on_line(line, {problem_code::unexpected_word, "'" + std::string(rest) + "' stands behind the section's title", std::string(rest), {}});
+      const std::string title(words.substr(1, close - 1));
+      if (const auto good = check_title(title, line); !good) return good.error();
+      if (const auto* twice = out.find(title))
+        return on_line(line, {problem_code::bad_ini, "there is a second section [" + title + "]; the first is on line " + std::to_string(twice->line), title, {}});
+      out.sections.push_back({title, line, {}, {}});
+    } else if (!words.empty() && out.sections.empty()) {
+      return on_line(line, {problem_code::unknown_section, "'" + std::string(words) + "' stands before any section; [experiment] is expected first", std::string(words), section_forms});
+    }
+    if (!words.empty()) {
+      section& now = out.sections.back();
+      if (has_free_lines(now.title)) {
+        if (words.front() != '[') out.lines.push_back({now.title, std::string(rules::trimmed(without_comment(words))), line});
+      } else {
+        for_keys = row;
+        const bool indented = row.front() == ' ' || row.front() == '\t';
+        if (words.front() != '[' && !indented) {
+          const std::string key(rules::trimmed(words.substr(0, words.find_first_of("=:"))));
+          if (!now.lines.emplace(key, line).second)
+            return on_line(line, {problem_code::bad_ini, "the key '" + key + "' stands twice in [" + now.title + "]; the first is on line " + std::to_string(now.lines[key]), key, {}});
+        }
+      }
+    }
+    keyed += for_keys + '\n';
+  }
+  const int outcome = ini_parse_string(keyed.c_str(), take, &out);
+  if (outcome != 0) {
+    const std::string row = outcome > 0 && static_cast<std::size_t>(outcome) <= out.rows.size() ? std::string(rules::trimmed(out.rows[static_cast<std::size_t>(outcome) - 1])) : "";
+    return on_line(outcome, {problem_code::bad_ini, "'" + row + "' is neither [section] nor key = value", row, {}});
+  }
+  return out;
+}
+
+problem placed(problem p, const scanned& all) {
+  if (p.message.starts_with("line ")) return p;
+  for (const auto& s : all.sections) {
+    if (!p.message.starts_with("[" + s.title + "]")) continue;
+    for (auto row = static_cast<std::size_t>(s.line); !p.word.empty() && row < all.rows.size(); ++row) {
+      const auto words = rules::trimmed(all.rows[row]);
+      if (!words.empty() && words.front() == '[') break;
+      std::string word = p.word.starts_with("--") ? p.word.substr(2) : p.word;
+      if (words.find(word) == words.npos) std::ranges::replace(word, '-', '_');
+      if (words.find(word) != words.npos) return on_line(static_cast<int>(row) + 1, std::move(p));
+    }
+    return on_line(s.line, std::move(p));
+  }
+  return p;
+}
+
+}  // namespace chaos::experiment
