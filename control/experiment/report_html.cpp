@@ -41,11 +41,11 @@ struct td {
   std::string content;
 };
 
-std::string table(std::initializer_list<const char*> headings, const std::vector<std::vector<td>>& rows) {
-  std::string out = "<table><thead><tr>";
+std::string table(const char* style, std::initializer_list<const char*> headings, const std::vector<std::vector<td>>& rows) {
+  std::string out = std::string("<table class=\"") + style + "\"><thead><tr>";
   std::size_t i = 0;
   for (const char* h : headings) {
-    const bool number = !rows.empty() && i < rows[0].size() && std::string_view(rows[0][i].style) == "n";
+    const bool number = !rows.empty() && i < rows[0].size() && rows[0][i].style[0] == 'n';
     out += std::string("<th") + (number ? " class=\"n\"" : "") + ">" + h + "</th>";
     ++i;
   }
@@ -69,7 +69,7 @@ std::string expectations_of(const json& r) {
                     {"measured", "n strong", text_at(e, "measured_text")},
                     {"why", "dim", text_at(e, "reason")}});
   }
-  return table({"", "when", "expected", "measured", ""}, rows);
+  return table("expectations", {"", "when", "expected", "measured", ""}, rows);
 }
 
 std::string windows_of(const json& probe) {
@@ -87,7 +87,7 @@ std::string windows_of(const json& probe) {
                     {"max", "n", shown(w.at("max_ns"), unit::time)},
                     {"answers", "dim", escaped(answers_of(w))}});
   }
-  return table({"", "requests", "good", "good a second", "p50", "p95", "p99", "max", "answers"}, rows);
+  return table("windows", {"", "requests", "good", "good a second", "p50", "p95", "p99", "max", "answers"}, rows);
 }
 
 std::string faults_of(const json& r) {
@@ -95,7 +95,7 @@ std::string faults_of(const json& r) {
   std::vector<std::vector<td>> rows;
   for (const auto& f : r.at("faults"))
     rows.push_back({{"name", "", text_at(f, "name")}, {"kind", "", text_at(f, "kind")}, {"target", "", "<code>" + text_at(f, "target") + "</code>"}, {"calls matched", "n", f.at("matched").dump()}, {"injections", "n", f.at("fired").dump()}});
-  return "<section><h2>Faults</h2>\n" + table({"name", "kind", "target", "calls matched", "injections"}, rows) + "</section>\n";
+  return "<section><h2>Faults</h2>\n" + table("faults", {"name", "kind", "target", "calls matched", "injections"}, rows) + "</section>\n";
 }
 
 std::string when_of(const json& r) {

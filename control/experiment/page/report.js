@@ -14,7 +14,7 @@
     e.append(...children);
     return e;
   };
-  const number = (v, digits) => v.toFixed(digits).replace(/\.?0+$/, "");
+  const number = (v, digits) => digits ? v.toFixed(digits).replace(/\.?0+$/, "") : v.toFixed(0);
   const time = ns => ns == null ? "–" : ns < 1e3 ? ns + " ns" : ns < 1e6 ? number(ns / 1e3, ns < 1e5 ? 1 : 0) + " µs" : ns < 1e9 ? number(ns / 1e6, ns < 1e8 ? 1 : 0) + " ms" : number(ns / 1e9, 2) + " s";
   const percent = v => v == null ? "–" : number(v, v < 10 ? 1 : 0) + " %";
   const seconds = v => number(v, 1) + " s";
@@ -55,6 +55,7 @@
     const key = element("div", { class: "key" });
     const states = new Set(report.bands.filter(b => b.of === "breaker").map(b => b.text));
     for (const s of states) key.append(element("span", { style: `--c:${colours.breaker[s] || "#888"}` }, "breaker " + s.replace("_", " ")));
+    key.append(element("em", {}, states.size ? "In the plots: shaded while faults are in force; the strip on top shows the breakers." : "In the plots: shaded while faults are in force."));
     document.getElementById("lanes").replaceChildren(place, key);
   }
 
@@ -99,7 +100,7 @@
   const over_time = (series, y) => ({
     sync: true,
     scales: { x: { time: false, range: [0, end] }, y: y.scale },
-    axes: [axis({ values: (u, list) => list.map(v => number(v, 1) + " s"), space: 60 }), axis({ size: 58, ...y.axis })],
+    axes: [axis({ values: (u, list) => list.map(v => number(v, 1) + " s"), space: 60, size: 30 }), axis({ size: 58, ...y.axis })],
     series: [{ label: "at", value: (u, v) => v == null ? "–" : seconds(v) }, ...series],
     hooks: { drawClear: [shade] },
   });
@@ -127,10 +128,10 @@
     const good = s.map(x => x.good / Math.max(0.001, (x.to_ms - x.from_ms) / 1000));
     const most = Math.max(5, ...rate.filter(v => v != null));
     draw(where, "Errors, of all requests", { ...over_time([line("errors", "#c02a2a", percent, { fill: "rgba(192,42,42,.18)" })],
-      { scale: { range: [0, Math.min(100, most * 1.15)] }, axis: { values: (u, list) => list.map(v => v + " %") } }), height: 130 }, [s.map(x => (x.from_ms + x.to_ms) / 2000), rate]);
+      { scale: { range: [0, Math.min(100, most * 1.15)] }, axis: { values: (u, list) => list.map(v => v + " %") } }), height: 120 }, [s.map(x => (x.from_ms + x.to_ms) / 2000), rate]);
     const top = Math.max(1, ...good) * 1.15;
     draw(where, "Good answers a second", { ...over_time([line("good", "#137a3e", v => v == null ? "–" : number(v, 1) + "/s", { fill: "rgba(19,122,62,.12)" })],
-      { scale: { range: [0, top] }, axis: { values: (u, list) => list.map(v => v + "/s") } }), height: 130 }, [s.map(x => (x.from_ms + x.to_ms) / 2000), good]);
+      { scale: { range: [0, top] }, axis: { values: (u, list) => list.map(v => v + "/s") } }), height: 120 }, [s.map(x => (x.from_ms + x.to_ms) / 2000), good]);
   }
 
   // Latency by percentile, the rarer the further to the right: 50 %, 90 %, 99 %, 99.9 % stand at equal distances.
@@ -152,7 +153,7 @@
     const share = x => number((1 - 10 ** -x) * 100, x > 3 ? 3 : x > 2 ? 2 : x > 1 ? 1 : 0) + " %";
     draw(where, "Latency by share of the requests", {
       scales: { x: { time: false, range: [0, nines] }, y: { distr: 3, range: decades(data.slice(1).flat().filter(v => v != null)) } },
-      axes: [axis({ splits: () => [0, 0.301, 1, 2, 3, 4, 5].filter(v => v <= nines), values: (u, list) => list.map(share) }), axis({ size: 58, values: (u, list) => list.map(v => ten(v) ? time(v) : "") })],
+      axes: [axis({ size: 30, splits: () => [0, 0.301, 1, 2, 3, 4, 5].filter(v => v <= nines), values: (u, list) => list.map(share) }), axis({ size: 58, values: (u, list) => list.map(v => ten(v) ? time(v) : "") })],
       series: [{ label: "share", value: (u, v) => v == null ? "–" : share(v) }, ...windows.map(w => line(w, stroke[w], time))],
     }, data);
   }
