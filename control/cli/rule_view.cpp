@@ -95,6 +95,7 @@ std::string event_line(const json& e) {
   else line += paint(ink::bold, function) + '(' + subject(function, text_of(e, "target")) + ") = ";
   std::vector<std::string> did;
   if (!error.empty() && error != "0") did.push_back(paint(ink::red, failure(function, error)));
+  if (const auto status = number(e, "status")) did.push_back(paint(ink::red, "status " + std::to_string(status)));
   if (delay) did.push_back(paint(ink::yellow, "delayed " + human_ns(delay)));
   if (effect == "corrupt") did.push_back(paint(ink::yellow, "corrupted, " + human_bytes(bytes)));
   if (effect == "slicer") did.push_back("sliced to " + human_bytes(bytes));

@@ -99,8 +99,10 @@ std::string timeline::format(std::uint64_t seq, const abi::event& e, std::uint64
   text(out, "effect", e.rule && e.effect < abi::effect_count ? abi::effect_table[e.effect].name : "");
   key(out, "errno");
   const bool eai = known && abi::function_table[e.function].how == abi::fails::eai;
-  if (e.error) add_text(out, eai ? rules::eai_name(e.error) : rules::errno_name(e.error));
+  const bool status = e.rule && e.effect == static_cast<std::uint8_t>(abi::effect::http_error);
+  if (e.error && !status) add_text(out, eai ? rules::eai_name(e.error) : rules::errno_name(e.error));
   else out += "null";
+  if (status) number(out, "status", e.error);
   number(out, "delay_ns", e.delay_ns);
   number(out, "bytes", e.bytes);
   number(out, "connection", e.connection);

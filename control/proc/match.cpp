@@ -52,7 +52,7 @@ bool breaks_at_once(const abi::rule& r) {
   if ((r.classes & abi::classes::streams) != abi::classes::streams || !r.functions.empty()) return false;
   if (r.chance < abi::certain || r.toxicity < abi::certain || r.when.first || r.when.pattern_length || r.times != UINT64_MAX) return false;
   if (r.space_bytes || r.after_bytes || r.size_low || r.size_high != UINT64_MAX) return false;
-  if (r.thread_glob || r.caller_glob || r.stack_glob) return false;
+  if (r.thread_glob || r.caller_glob || r.stack_glob || (r.flags & abi::rule_flags::http)) return false;
   for (unsigned i = 0; i < r.term_count && i < abi::term_max; ++i)  // whom the target knows by that name, only the target knows
     if (r.terms[i].exclude && r.terms[i].kind == abi::term_kind::hostname) return false;
   return true;

@@ -18,10 +18,11 @@ result<bank_image> make_bank(const std::vector<const compiled_rule*>& rules) {
     abi::rule& r = image.rules.emplace_back(compiled->rule);
     const auto base = static_cast<abi::pool_offset>(image.text.size() - 1);  // offset 1 of a rule's own pool comes next
     image.text.append(compiled->text, 1);
-    for (abi::pool_offset* at : {&r.name, &r.process_glob, &r.thread_glob, &r.caller_glob, &r.stack_glob})
+    for (abi::pool_offset* at : {&r.name, &r.process_glob, &r.thread_glob, &r.caller_glob, &r.stack_glob, &r.text})
       if (*at) *at += base;
     for (unsigned i = 0; i < r.term_count; ++i)
-      if (r.terms[i].text) r.terms[i].text += base;
+      for (abi::pool_offset* at : {&r.terms[i].text, &r.terms[i].path})
+        if (*at) *at += base;
     if (r.paused) {
       image.paused |= classes_to_arm(r);
       continue;

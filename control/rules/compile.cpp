@@ -83,7 +83,7 @@ class compilation {
     if (!(kind_.targets & target_bits(target_.sort))) {
       std::vector<std::string> expected;
       std::string list;
-      for (const auto& [bit, name] : {std::pair{abi::target_kinds::to_address, "redis:6379"}, {abi::target_kinds::to_file, "file:/path/**"},
+      for (const auto& [bit, name] : {std::pair{abi::target_kinds::to_address, "redis:6379"}, {abi::target_kinds::to_http, "http://shop:8080/api/*"}, {abi::target_kinds::to_file, "file:/path/**"},
                                       {abi::target_kinds::to_memory, "malloc"}, {abi::target_kinds::to_process, "process"},
                                       {abi::target_kinds::to_dns, "dns:*.example.com"}, {abi::target_kinds::to_env, "env:NAME"}})
         if (kind_.targets & bit) {
@@ -142,7 +142,7 @@ class compilation {
   result<done> trigger() {
     r_.chance = r_.toxicity = abi::certain;
     r_.times = UINT64_MAX;
-    const bool connected = target_.sort == target_sort::address || target_.sort == target_sort::address_or_file;
+    const bool connected = target_.sort == target_sort::address || target_.sort == target_sort::http || target_.sort == target_sort::address_or_file;
     if (const auto good = read(option::probability_, parse_probability, r_.chance); !good) return good;
     if (const auto good = read(option::toxicity_, parse_probability, r_.toxicity); !good) return good;
     if (given(option::toxicity_) && !connected)
@@ -228,6 +228,15 @@ class compilation {
         if (v.empty()) return missing_value("postgres://nowhere");
         r_.text = pool(v);
         return done{};
+      case abi::value_form::status: {
+        if (v.empty()) return missing_value("503");
+        const auto status = parse_count(what, v);
+        if (!status) return status.error();
+        if (*status < 200 || *status > 599 || *status == 204 || *status == 205 || *status == 304)
+          return problem{problem_code::bad_value, what + ": " + v + " is not a status that every response can carry: one of 200 to 599, but for those without a body (204, 205, 304)", v, {"503", "429", "404"}};
+        r_.number = static_cast<std::int32_t>(*status);
+        return done{};
+      }
       case abi::value_form::none:
       case abi::value_form::how: return done{};
     }
@@ -284,6 +293,8 @@ class compilation {
 
   // What is special about the kinds that end things, cut off or run out.
   result<done> endings() {
+    if (target_.sort == target_sort::http) r_.flags |= abi::rule_flags::http | abi::rule_flags::http_path;
+    if (spec_.kind == abi::effect::http_error) r_.flags |= abi::rule_flags::http;
     if (given(option::shared_)) r_.flags |= abi::rule_flags::shared_bucket;
     if (given(option::torn_)) r_.torn = 1;
     if (given(option::process_wide_)) r_.flags |= abi::rule_flags::process_wide;
@@ -369,6 +380,7 @@ class compilation {
     to.port_low = t.port_low;
     to.port_high = t.port_high;
     to.text = kind == abi::term_kind::cidr ? 0 : pool(t.text);
+    to.path = pool(t.path);
     std::copy(address.begin(), address.end(), to.address);
     return true;
   }
@@ -414,6 +426,7 @@ result<compiled_rule> compile(const rule_spec& spec, const compile_setting& sett
 
 abi::class_set classes_to_arm(const abi::rule& rule) {
   abi::class_set armed = rule.classes;
+  if (rule.flags & abi::rule_flags::http) armed |= classes::streams;  // questions and answers are both followed
   for (unsigned i = 0; i < rule.term_count; ++i) {
     switch (rule.terms[i].kind) {
       case abi::term_kind::cidr:

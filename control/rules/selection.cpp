@@ -78,6 +78,7 @@ abi::class_set universe_of(target_sort sort) {
   constexpr abi::class_set files = classes::files | classes::close;
   switch (sort) {
     case target_sort::address: return sockets;
+    case target_sort::http: return classes::streams;
     case target_sort::file: return files;
     case target_sort::address_or_file: return sockets | files;
     case target_sort::memory: return classes::alloc;
@@ -94,6 +95,7 @@ abi::class_set defaults_for(abi::effect kind, target_sort sort) {
   const abi::effect_info& k = abi::effect_table[static_cast<unsigned>(kind)];
   switch (sort) {
     case target_sort::address: return k.address_classes;
+    case target_sort::http: return k.address_classes & classes::streams;
     case target_sort::file: return k.file_classes;
     case target_sort::address_or_file:
       return (k.targets & abi::target_kinds::to_address ? k.address_classes : 0) |

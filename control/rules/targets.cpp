@@ -12,7 +12,7 @@ namespace chaos::rules {
 
 namespace {
 
-const std::vector<std::string> examples{"redis:6379", "10.0.0.0/8:5432", "*:6379", "[2001:db8::/32]:80", "udp://*:53",
+const std::vector<std::string> examples{"redis:6379", "10.0.0.0/8:5432", "*:6379", "[2001:db8::/32]:80", "udp://*:53", "http://shop:8080/api/*",
                                         "unix:/run/app/*.sock", "listen:8080", "file:/var/lib/app/**", "fd:3", "malloc",
                                         "dns:*.example.com", "env:DATABASE_URL", "process"};
 
@@ -161,10 +161,22 @@ result<term> parse_term(std::string_view word) {
   }
   if (const auto scheme = rest.find("://"); scheme != std::string_view::npos) {
     const std::string_view name = rest.substr(0, scheme);
-    if (name == "tcp") t.over = abi::transport::stream;
+    t.http = name == "http";
+    if (t.http || name == "tcp") t.over = abi::transport::stream;
     else if (name == "udp") t.over = abi::transport::datagram;
-    else return bad(word, "unknown transport '" + std::string(name) + "'", {"tcp://", "udp://"});
+    else if (name == "https") return bad(word, "what TLS carries can not be read; its connection can be aimed at", {std::string(rest.substr(scheme + 3, rest.find('/', scheme + 3) - scheme - 3))});
+    else return bad(word, "unknown transport '" + std::string(name) + "'", {"tcp://", "udp://", "http://"});
     rest.remove_prefix(scheme + 3);
+    if (const auto slash = rest.find('/'); t.http && slash != std::string_view::npos) {
+      t.path = rest.substr(slash);
+      rest = rest.substr(0, slash);
+      if (t.path.find_first_of("#") != std::string::npos) return bad(word, "a path that is asked for has no '#'", {});
+      if (const auto good = check_glob("target '" + std::string(word.substr(0, 100)) + "'", t.path); !good) {
+        problem p = good.error();
+        p.code = problem_code::bad_target;
+        return p;
+      }
+    }
   }
   if (rest.empty()) return bad(word, "there is nothing to aim at");
   const bool bare = t.over == abi::transport::any;
@@ -184,6 +196,7 @@ result<term> parse_term(std::string_view word) {
 }
 
 bool matches_everything(const term& t) {
+  if (!t.path.empty() && !only_stars(t.path)) return false;
   if (t.kind == abi::term_kind::everything) return true;
   const bool all_ports = t.port_low == 0 && t.port_high == 65535;
   if (t.kind == abi::term_kind::cidr || t.kind == abi::term_kind::hostname)
@@ -222,7 +235,7 @@ result<target> parse_target(std::string_view text) {
     if (word.empty()) return bad(text, "there is an empty place in the list");
     auto t = parse_term(word);
     if (!t) return t.error();
-    target_sort sort = sort_of(t->kind);
+    target_sort sort = t->http ? target_sort::http : sort_of(t->kind);
     if (!out.terms.empty() && sort != out.sort) {
       const bool narrows = sort == target_sort::address || sort == target_sort::file;
       const bool narrowed = out.sort == target_sort::address || out.sort == target_sort::file;
@@ -243,6 +256,7 @@ result<target> parse_target(std::string_view text) {
   if (!includes) {  // only exclusions: everything but these
     term all;
     all.kind = abi::term_kind::everything;
+    all.http = out.sort == target_sort::http;
     out.terms.insert(out.terms.begin(), all);
     out.hits_everything = true;
   }
@@ -254,6 +268,7 @@ result<target> parse_target(std::string_view text) {
 const char* name_of(target_sort sort) {
   switch (sort) {
     case target_sort::address: return "an address";
+    case target_sort::http: return "HTTP requests";
     case target_sort::file: return "a file";
     case target_sort::address_or_file: return "a descriptor";
     case target_sort::memory: return "memory";
@@ -268,6 +283,7 @@ unsigned target_bits(target_sort sort) {
   using namespace abi::target_kinds;
   switch (sort) {
     case target_sort::address: return to_address;
+    case target_sort::http: return to_http;
     case target_sort::file: return to_file;
     case target_sort::address_or_file: return to_address | to_file;
     case target_sort::memory: return to_memory;

@@ -2,13 +2,15 @@
 //
 //   target  := term { "," term }
 //   term    := [ "!" ] [ ( "tcp" | "udp" ) "://" ] subject                     "!" takes out what it matches
+//            | [ "!" ] "http://" ( host [ ":" ports ] | "listen:" ports ) [ "/" path glob ]
 //   subject := host [ ":" ports ] | "listen:" ports | "unix:" glob | "file:" glob | "fd:" number
 //            | "malloc" | "dns:" glob | "env:" name | "process"
 //   host    := "*" | name or glob of names | IPv4 [ "/" bits ] | "[" IPv6 [ "/" bits ] "]" | IPv6 [ "/" bits ]
 //   ports   := number | number "-" number | "*"
 //
 // An IPv6 address that is followed by a port stands in brackets. `*` alone is every remote address. In file: globs
-// `**` crosses '/', `*` and `?` do not; a path is absolute.
+// `**` crosses '/', `*` and `?` do not; a path is absolute. In paths of http:// they all cross: `/api/*` is whatever begins
+// with /api/. No prefix length stands there, where a path begins.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -29,12 +31,13 @@ struct term {
   bool exclude = false;
   std::uint8_t prefix = 0;
   std::uint16_t port_low = 0, port_high = 65535;
-  std::string text;
+  bool http = false;
+  std::string text, path;
   ip_address address{};
 };
 
 // Terms of one rule are of one sort: it decides which classes the rule acts on.
-enum class target_sort { address, file, address_or_file, memory, dns, environment, process };
+enum class target_sort { address, http, file, address_or_file, memory, dns, environment, process };
 
 struct target {
   std::vector<term> terms;

@@ -19,6 +19,7 @@ struct endpoint {
   const char* file_path = nullptr;
   const char* name = nullptr;       // being looked up
   const char* variable = nullptr;
+  const char* http_path = nullptr;  // of the request at hand; nullptr: any could come
   int descriptor = -1;
   bool memory = false;
 };
@@ -41,6 +42,7 @@ inline bool in_prefix(const std::uint8_t (&address)[16], const std::uint8_t (&ne
 inline bool term_matches(const abi::target_term& t, const abi::rule_bank& bank, const endpoint& e, hostname_lookup names) {
   const auto port_in = [&](std::uint16_t p) { return p >= t.port_low && p <= t.port_high; };
   if (t.over != abi::transport::any && e.over != t.over) return false;
+  if (t.path && (e.http_path ? !glob_match(pool_text(bank, t.path), e.http_path) : t.exclude != 0)) return false;
   switch (t.kind) {
     case abi::term_kind::cidr: return e.has_remote && port_in(e.remote_port) && in_prefix(e.remote, t.address, t.prefix);
     case abi::term_kind::hostname:

@@ -11,6 +11,7 @@
 #include "environment.hpp"
 #include "error.hpp"
 #include "full.hpp"
+#include "http_error.hpp"
 #include "io_error.hpp"
 #include "latency.hpp"
 #include "limit_data.hpp"
@@ -56,6 +57,7 @@ inline verdict compose(core::judgement& j, const situation& s) {
       case abi::effect::crash: crash::apply(place, s, v); break;
       case abi::effect::pause: pause::apply(place, s, v); break;
       case abi::effect::enomem: took = enomem::apply(place, s, v); break;
+      case abi::effect::http_error: http_error::apply(place, s, v); break;
       case abi::effect::observe: observe::apply(place, s, v); break;
       case abi::effect::count: took = false; break;
     }

@@ -23,6 +23,7 @@ struct verdict {
   std::uint64_t until_ns = 0;             // with ending::blackhole: the connection closes then; 0: it does not
   bool torn = false;                      // with ending::error: cap bytes are written first
   const core::fired_rule* bandwidth = nullptr;
+  std::uint16_t status = 0;               // the HTTP response says so instead; 0: what it says
   unsigned corrupting = 0;                // how many of the fired rules flip bits
 };
 

@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 #include "preload/runtime/decide.hpp"
+#include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/descriptors.hpp"
 #include "preload/runtime/process.hpp"
 #include "preload/runtime/real.hpp"
@@ -67,7 +68,10 @@ struct frame {
   std::int8_t nonblocking_;     // -1: not asked yet
   bool peeks, capped;
   bool twice;                   // the datagram goes out twice
+  bool http;                    // http_mask instead of the descriptor's
   bool once_more;               // leave(): call again (a lost datagram, MSG_WAITALL in pieces)
+  std::uint64_t due_bytes;      // that a reader may see by now
+  std::uint64_t http_mask[4];   // rules that mean the HTTP message which the call carries
   void* copy;                   // pages that a corrupted send goes out of
   std::size_t copy_bytes;
   iovec iov[iov_max];
@@ -77,6 +81,14 @@ struct frame {
 
 // Shared by all calls on descriptors and paths; table.cpp calls them through run().
 road enter(frame& f);
+
+// Parts of the common road that others use as well (http.cpp).
+bool nonblocking(frame& f);
+void limit_to(frame& f, std::uint64_t cap);             // the call moves at most so much
+void stand_in(frame& f, const msghdr* asked);           // f.msg for the program's own header
+std::uint64_t deadline_of(int fd, int option, std::uint64_t now);
+int wait_for_input(descriptor& d, int fd, const due& q, std::uint64_t until);  // 0, or EINTR
+
 // After the real call: accounts, corrupts, reports. Returns what the program gets; `error` is errno then.
 long leave(frame& f, long result, int& error);
 

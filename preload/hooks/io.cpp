@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "chaos/abi/session.hpp"
+#include "http.hpp"
 #include "own.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
@@ -17,10 +18,14 @@ namespace cls = abi::classes;
 constexpr abi::class_set in_data = cls::stream_in | cls::datagram_in;
 constexpr abi::class_set out_data = cls::stream_out | cls::datagram_out;
 
+}  // namespace
+
 bool nonblocking(frame& f) {
   if (f.nonblocking_ < 0) f.nonblocking_ = (f.c.flags && (*f.c.flags & MSG_DONTWAIT)) || sys::is_nonblocking(f.c.fd);
   return f.nonblocking_;
 }
+
+namespace {
 
 bool nothing_to_read(frame& f) {
   if (!nonblocking(f)) return false;
@@ -63,6 +68,8 @@ int cut(frame& f, const iovec* iov, std::size_t n, std::uint64_t cap) {
   return used;
 }
 
+}  // namespace
+
 void stand_in(frame& f, const msghdr* asked) {
   if (!f.asked_msg) {
     f.asked_msg = const_cast<msghdr*>(asked);
@@ -98,7 +105,10 @@ std::uint64_t deadline_of(int fd, int option, std::uint64_t now) {
   return now + static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_usec) * 1000;
 }
 
+namespace {
 std::uint64_t least(std::uint64_t a, std::uint64_t b) { return a < b ? a : b; }
+
+}  // namespace
 
 // A blocking reader sleeps until something happens to the queue, the due time, or a slice has passed; 0, or EINTR.
 int wait_for_input(descriptor& d, int fd, const due& q, std::uint64_t until) {
@@ -127,6 +137,8 @@ int wait_for_input(descriptor& d, int fd, const due& q, std::uint64_t until) {
   return result;
 }
 
+namespace {
+
 // Input passes here when a rule delays arrivals: what is not due does not exist yet.
 road pass_gate(frame& f, int fd, bool datagrams) {
   descriptor& d = *f.d;
@@ -138,7 +150,7 @@ road pass_gate(frame& f, int fd, bool datagrams) {
     const due q = look(d, fd, *v, f.function, f.caller);
     if (!q.gated || q.end) return road::go;
     if (q.bytes && !(all && q.bytes < f.moves && q.next_ns)) {
-      if (!datagrams) limit_to(f, q.bytes);
+      if (!datagrams) { limit_to(f, q.bytes); f.due_bytes = q.bytes; }
       return road::go;
     }
     if (nonblocking(f)) {
@@ -225,6 +237,7 @@ void report_here(frame& f, std::uint64_t bytes, std::uint8_t flags = 0) {
     describe_address(address, port, text, sizeof text);
   else if (f.d) describe(*f.d, f.c.fd, text, sizeof text);
   else if (f.c.path) { strncpy(text, f.c.path, sizeof text - 1); text[sizeof text - 1] = 0; }
+  if (f.http) http_describe(*f.d, f.acts_as & in_data ? core::http::way::in : core::http::way::out, text, sizeof text);
   if (f.d) connection = f.d->ordinal;
   report_fired(f.made, text, connection, bytes, f.caller, flags);
 }
@@ -360,7 +373,7 @@ void decide_here(frame& f, std::uint64_t bytes, core::effect_set kinds) {
     e.listen_port = f.d->local_port;
     match_endpoint(*f.view, e, mask);
   } else if (f.d) {
-    memcpy(mask, f.d->mask, sizeof mask);
+    memcpy(mask, f.http ? f.http_mask : f.d->mask, sizeof mask);
   }
   core::facts_of_call facts{.function = f.function, .acts_as = f.acts_as, .kinds = kinds, .size = f.moves, .bytes = bytes};
   if ((f.acts_as & (cls::file_io | cls::sync)) && full_disk_among(*f.view, mask)) facts.grows = growth(f);
@@ -486,12 +499,15 @@ road enter_descriptor(frame& f, abi::class_set row) {
     return road::fail;
   }
   if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);
+  road way;
+  if (f.d->http_rules && (f.acts_as & cls::streams) && !http_enter(f, way)) return way;
   decide_here(f, f.moves, !input ? ~core::effect_set{0} : f.acts_as & cls::datagram_in ? ~core::datagram_arrival_effects : ~core::arrival_effects);
+  if (f.http && f.made.judged.matched) http_decided(*f.d, input ? core::http::way::in : core::http::way::out);
   const effects::verdict& what = f.made.verdict;
   if (!f.made.judged.count && what.cap == UINT64_MAX) return road::go;
   if (input && nothing_to_read(f)) {  // a decision is about something that is there: polling must not use it up
     undecide(f.made);
-    return road::pass;
+    return f.http ? road::go : road::pass;
   }
   if (!serve_pause(f.made, f.error)) { report_here(f, 0); return road::fail; }
   end_if_crashing(f);
@@ -502,11 +518,16 @@ road enter_descriptor(frame& f, abi::class_set row) {
   }
   if (!serve_delay(f)) { report_here(f, 0); return road::fail; }
   if (f.made.verdict.drop && output) { report_here(f, f.moves); f.result = static_cast<long>(f.moves); return road::done; }
-  road way;
   if (serve_ending(f, way)) { report_here(f, 0); return way; }
   if (f.acts_as & (cls::streams | cls::file_io)) limit_to(f, what.cap);
   f.twice = what.twice && output;
   if (f.made.verdict.corrupting && (output || (f.acts_as & cls::file_io && (f.c.out || f.c.msg_out))) && !copy_out(f)) take_back(f, core::of(abi::effect::corrupt));
+  if (what.status) {
+    way = http_answer(f, what.status);
+    if (way != road::go) { report_here(f, 0); f.made.judged.count = 0; }
+    else if (!f.gathered) take_back(f, core::of(abi::effect::http_error));
+    return way;
+  }
   return road::go;
 }
 
@@ -544,7 +565,8 @@ road enter_inside(frame& f) {
 }  // namespace
 
 road enter(frame& f) {
-  f.once_more = f.capped = f.peeks = f.twice = false;
+  f.once_more = f.capped = f.peeks = f.twice = f.http = false;
+  f.due_bytes = UINT64_MAX;
   f.nonblocking_ = -1;
   f.error = 0;
   f.d = nullptr;
@@ -562,6 +584,7 @@ road enter(frame& f) {
 
 long leave(frame& f, long result, int& error) {
   inside_scope work;
+  if (f.http && result > 0 && !f.peeks) http_leave(f, static_cast<std::uint64_t>(result));
   if (f.copy) sys::unmap(f.copy, f.copy_bytes);
   if (f.asked_msg) {  // give back what the kernel wrote beside the data
     if (f.c.msg_in) {
@@ -590,6 +613,7 @@ long leave(frame& f, long result, int& error) {
   if (f.made.verdict.end == effects::ending::error && (f.made.verdict.late || f.made.verdict.torn) && result >= 0) f.error = f.made.verdict.error;
   // A short read of ours must not look like an empty queue to who trusts edges.
   if (input && f.capped && nonblocking(f) && moved) refire(f.c.fd);
+  if (output && f.gathered && moved) f.gathered += moved;
   const bool pieces = f.capped || f.gathered;
   if (input && !nonblocking(f) && pieces && moved && f.c.flags && (*f.c.flags & MSG_WAITALL) && f.c.in && f.c.size && !f.peeks) {
     // The program asked for all of it: go on where this piece ended.

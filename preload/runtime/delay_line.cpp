@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 
 #include "decide.hpp"
+#include "http.hpp"
 #include "preload/effects/compose.hpp"
 
 namespace chaos {
@@ -60,10 +61,10 @@ queue queued(const descriptor& d, int fd) {
 
 // Delay for what just arrived, by the rules in force; reports each injection.
 std::uint64_t judge_arrival(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function,
-                            const void* caller, std::uint64_t bytes, std::uint64_t now_ns) {
+                            const void* caller, const std::uint64_t (&mask)[4], std::uint64_t bytes, std::uint64_t now_ns) {
   const abi::class_set side = (d.role & abi::classes::datagrams) ? abi::classes::datagram_in : abi::classes::stream_in;
   decision made;
-  decide({.function = function, .acts_as = side, .kinds = core::arrival_effects, .size = bytes, .bytes = bytes, .now_ns = now_ns}, d.mask, &d, v,
+  decide({.function = function, .acts_as = side, .kinds = core::arrival_effects, .size = bytes, .bytes = bytes, .now_ns = now_ns}, mask, &d, v,
          caller, made);
   const std::uint64_t delay = made.verdict.delay_ns;
   for (unsigned i = 0; i < made.judged.count; ++i) {
@@ -78,6 +79,26 @@ std::uint64_t judge_arrival(descriptor& d, int fd, delay_line& line, const rule_
   report_fired(made, d, fd, bytes, caller, abi::event_flags::gated);
   count_bytes(made.judged, bytes);
   return delay;
+}
+
+// The same where rules about HTTP messages are among them: for as many of the bytes as belong to one message.
+std::uint64_t judge_message(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller,
+                            std::uint64_t& bytes, std::uint64_t now_ns) {
+  const http_portion p = http_arrival(d, fd, v, line.seen - line.consumed, bytes);
+  bytes = p.bytes;
+  std::uint64_t delay = judge_arrival(d, fd, line, v, function, caller, p.plain, bytes, now_ns);
+  if (!(p.message[0] | p.message[1] | p.message[2] | p.message[3])) return delay + p.delay_ns;
+  const std::uint64_t own = judge_arrival(d, fd, line, v, function, caller, p.message, bytes, now_ns);
+  if (own && !p.ends) http_arrival_delayed(d, own, line.rule);
+  return delay + own;
+}
+
+// The end of the stream, when no byte came with it: no message's.
+std::uint64_t judge_end(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller, std::uint64_t now_ns) {
+  std::uint64_t plain[4];
+  for (unsigned i = 0; i < 4; ++i) plain[i] = d.mask[i];
+  if (d.http_rules) http_filter_out(v, plain);
+  return judge_arrival(d, fd, line, v, function, caller, plain, 0, now_ns);
 }
 
 void push(delay_line& line, std::uint64_t upto, std::uint64_t due_ns) {
@@ -317,19 +338,23 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
   out.gated = true;
   if (total > line->seen) {
     const std::uint64_t charge = d.charge_ns.exchange(0, std::memory_order_relaxed);
-    const std::uint64_t delay = judge_arrival(d, fd, *line, v, function, caller, total - line->seen, now) + charge;
     const std::uint64_t since = line->last_arrival_ns ? now - line->last_arrival_ns : ~std::uint64_t{0};
     line->last_arrival_ns = now;
     // Rare arrivals are each told of; a flood in growing steps, so that wake-ups stay bounded.
     if (since < 200'000) line->step = line->step < step_max ? (line->step ? line->step * 2 : 512) : line->step;
     else if (since > 1'000'000) line->step = 0;
-    push(*line, total, now + delay);
-    line->seen = total;
+    while (line->seen < total) {
+      std::uint64_t bytes = total - line->seen;
+      const std::uint64_t delay = d.http_rules ? judge_message(d, fd, *line, v, function, caller, bytes, now)
+                                               : judge_arrival(d, fd, *line, v, function, caller, d.mask, bytes, now);
+      line->seen += bytes;
+      push(*line, line->seen, now + delay + charge);
+    }
   }
   if (q.end && !line->end_seen) {
     line->end_seen = true;
     // The end travels behind the last byte; without bytes it is an arrival of its own.
-    line->end_due_ns = line->count ? line->latest_due_ns : now + judge_arrival(d, fd, *line, v, function, caller, 0, now);
+    line->end_due_ns = line->count ? line->latest_due_ns : now + judge_end(d, fd, *line, v, function, caller, now);
   }
   if (!q.end) line->end_seen = false;
   // A delay whose rule is gone holds nothing any more, and neither does a lapsed lease.
@@ -389,6 +414,16 @@ void consumed(descriptor& d, std::uint64_t bytes) {
   unlock(d);
 }
 
+namespace {
+void keep_own_threshold(delay_line& line, int fd) {
+  if (line.threshold) return;
+  int present = 1;
+  socklen_t length = sizeof present;
+  sys::get_option(fd, SOL_SOCKET, SO_RCVLOWAT, &present, &length);
+  line.own_threshold = present;
+}
+}  // namespace
+
 void raise_threshold(descriptor& d, int fd) {
   delay_line* line = d.line.load(std::memory_order_acquire);
   if (!line || d.kind != descriptor_kind::tcp || !lock(d)) return;
@@ -396,12 +431,7 @@ void raise_threshold(descriptor& d, int fd) {
   socklen_t length = sizeof buffer;
   sys::control(fd, SIOCINQ, &n);
   sys::get_option(fd, SOL_SOCKET, SO_RCVBUF, &buffer, &length);
-  if (!line->threshold) {
-    int present = 1;
-    length = sizeof present;
-    sys::get_option(fd, SOL_SOCKET, SO_RCVLOWAT, &present, &length);
-    line->own_threshold = present;
-  }
+  keep_own_threshold(*line, fd);
   int want = n + 1 + static_cast<int>(line->step);
   // What is held back fills the buffer: over a network as slow as this the kernel would have grown it to the product of
   // bandwidth and delay. It can not know (the program takes what is due at once), so the buffer is doubled for it. One
@@ -416,6 +446,19 @@ void raise_threshold(descriptor& d, int fd) {
     line->threshold = want;
     sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, want);
   }
+  unlock(d);
+}
+
+void wait_beyond(descriptor& d, int fd, unsigned bytes) {
+  delay_line* line = d.line.load(std::memory_order_acquire);
+  if (!line) {
+    if (!(line = take_line())) return;
+    d.line.store(line, std::memory_order_release);
+  }
+  if (d.kind != descriptor_kind::tcp || !lock(d)) return;
+  keep_own_threshold(*line, fd);
+  line->threshold = static_cast<int>(bytes) + 1;
+  sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, line->threshold);
   unlock(d);
 }
 

@@ -57,6 +57,8 @@ void consumed(descriptor& d, std::uint64_t bytes);
 // Threshold above what has arrived / back to the program's own (the kernel then tells of what is there).
 void raise_threshold(descriptor& d, int fd);
 void restore_threshold(descriptor& d, int fd);
+// A reader waits for more than the `bytes` that it has looked at: the kernel is quiet until they are there.
+void wait_beyond(descriptor& d, int fd, unsigned bytes);
 
 // Nothing may be sent, and no connect be seen finished, before this time; 0: no hold. ~0: until the rule is gone.
 std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns);

@@ -8,6 +8,7 @@
 #include "chaos/abi/session.hpp"
 #include "delay_line.hpp"
 #include "epoll_sets.hpp"
+#include "http.hpp"
 #include "names.hpp"
 #include "states.hpp"
 
@@ -70,6 +71,10 @@ void begin_identity(descriptor& d, std::uint64_t inode) {
   d.send_empty_ns.store(0, std::memory_order_relaxed);
   release_states(d.states);
   if (delay_line* line = d.line.exchange(nullptr, std::memory_order_acq_rel)) release_line(line);
+  if (http_line* http = d.http.exchange(nullptr, std::memory_order_acq_rel)) release_http(http);
+  d.http_over.store(false, std::memory_order_relaxed);
+  d.http_rules = false;
+  d.born = 0;
 }
 
 std::uint64_t endpoint_hash(const descriptor& d) {
@@ -246,12 +251,15 @@ descriptor* classify(int fd, const rule_view& v) {
   if (d->has_remote && d->local_port < 32768 && d->remote_port >= 32768) d->accepted = true;
   match_endpoint(v, e, d->mask);
   abi::class_set classes = 0;
-  bool possible = false;
+  bool possible = false, http = false;
   const unsigned n = v.bank->count < abi::rule_max ? v.bank->count : abi::rule_max;
   for (unsigned i = 0; i < n; ++i) {
-    if (d->mask[i / 64] >> (i % 64) & 1) classes |= v.bank->rules[i].classes;
-    else if (d->per_call && (v.mask[i / 64] >> (i % 64) & 1)) possible = true;
+    if (d->mask[i / 64] >> (i % 64) & 1) {
+      classes |= v.bank->rules[i].classes;
+      http |= (v.bank->rules[i].flags & abi::rule_flags::http) != 0;
+    } else if (d->per_call && (v.mask[i / 64] >> (i % 64) & 1)) possible = true;
   }
+  d->http_rules = http;
   if (classes & abi::classes::data) { classes |= abi::classes::readiness; }
   if (classes && (d->role & (abi::classes::data | abi::classes::connect))) give_ordinal(*d);
   classes &= d->role;
@@ -295,6 +303,7 @@ descriptor* begin_connection(int fd, descriptor_kind kind) {
   if (!d || in_vfork_child() || sys::call(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO, &s) != 0 || !lock(*d)) return nullptr;
   begin_identity(*d, s.stx_ino);
   d->kind = kind;
+  d->born = page_generation();
   d->head.store(0, std::memory_order_release);
   return d;
 }

@@ -17,6 +17,7 @@
 namespace chaos {
 
 struct delay_line;
+struct http_line;
 
 enum class descriptor_kind : std::uint8_t { unknown, tcp, udp, unix_stream, unix_datagram, pipe, file, epoll, other };
 
@@ -30,6 +31,8 @@ struct descriptor {
   bool connecting;                       // connect said EINPROGRESS: calling it again asks how it goes
   std::atomic<bool> broken;              // reset by us: reads end, writes are EPIPE
   std::atomic<bool> redirected;          // its connect went to one of chaosd's sinks; `asked` is what the program wanted
+  bool http_rules;                       // rules about HTTP messages are among those that match
+  std::atomic<bool> http_over;           // it does not speak HTTP, or no longer
   abi::class_set role;                   // classes that this descriptor can act in at all
   std::uint64_t inode;
   std::uint64_t mask[4];                 // rules of the bank that match
@@ -43,6 +46,8 @@ struct descriptor {
   std::atomic<std::uint64_t> send_due_ns;          // no more may be sent before (bandwidth)
   std::atomic<std::uint64_t> send_empty_ns;        // virtual time of the sending bucket
   std::atomic<delay_line*> line;
+  std::atomic<http_line*> http;
+  std::uint32_t born;                    // generation in which connect or accept told of it; 0: it was met later
   std::uint8_t remote[16];
   std::uint16_t remote_port, local_port;
   bool has_remote;

@@ -55,6 +55,7 @@ void fill(rule_view& v, std::uint32_t generation) {
     if (!meant_for_us(r, bank)) continue;
     v.mask[i / 64] |= std::uint64_t{1} << (i % 64);
     v.classes |= r.classes;
+    if (r.flags & abi::rule_flags::http) v.classes |= abi::classes::streams;  // both directions are followed
     if (r.classes & (abi::classes::data | abi::classes::connect | abi::classes::accept)) sockets = true;
     if ((core::of(r.kind) & core::datagram_arrival_effects) && (r.classes & (abi::classes::stream_in | abi::classes::datagram_in))) v.any_arrival = true;
   }

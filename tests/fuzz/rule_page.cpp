@@ -30,7 +30,7 @@ abi::rule whole_rule(std::uint32_t id) {
   r.chance = r.toxicity = abi::certain;
   r.times = r.size_high = UINT64_MAX;
   r.term_count = 1;
-  r.terms[0] = {abi::term_kind::everything, abi::transport::any, 0, 0, 0, 65535, 0, {}};
+  r.terms[0] = {abi::term_kind::everything, abi::transport::any, 0, 0, 0, 65535, 0, 0, {}};
   return r;
 }
 

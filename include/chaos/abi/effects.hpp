@@ -16,11 +16,11 @@ enum class effect : std::uint8_t {
 inline constexpr unsigned effect_count = static_cast<unsigned>(effect::count);
 
 enum class value_form : std::uint8_t {
-  none, duration, optional_duration, probability, corruption, size, rate, errors, optional_errors, optional_count, text, how
+  none, duration, optional_duration, probability, corruption, size, rate, errors, optional_errors, optional_count, text, how, status
 };
 
 namespace target_kinds {  // what a kind may be aimed at
-inline constexpr unsigned to_address = 1, to_file = 2, to_memory = 4, to_process = 8, to_dns = 16, to_env = 32;
+inline constexpr unsigned to_address = 1, to_file = 2, to_memory = 4, to_process = 8, to_dns = 16, to_env = 32, to_http = 64;
 }
 namespace traits {
 inline constexpr unsigned closing = 1, stream_only = 2, datagram_only = 4, late = 8;

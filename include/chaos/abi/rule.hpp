@@ -47,9 +47,10 @@ struct target_term {
   std::uint8_t prefix;    // cidr: bits of `address` that count, 0..128
   std::uint16_t port_low, port_high;  // 0..65535 = any
   pool_offset text;
+  pool_offset path;       // http:// targets: only requests whose path matches this glob; 0: any
   std::uint8_t address[16];
 };
-static_assert(sizeof(target_term) == 28);
+static_assert(sizeof(target_term) == 32);
 
 enum class scope : std::uint8_t { automatic, connection, thread, process, session };  // automatic: connection for sockets, else thread
 enum class distribution : std::uint8_t { constant, uniform, normal, pareto, paretonormal, percentiles };
@@ -139,6 +140,8 @@ inline constexpr std::uint32_t oneway_in = 2, oneway_out = 4;
 inline constexpr std::uint32_t process_wide = 8;    // pause --process-wide
 inline constexpr std::uint32_t exit_code = 16;      // crash --exit
 inline constexpr std::uint32_t has_budget = 32;
+inline constexpr std::uint32_t http = 64;           // acts on HTTP messages: connections are followed as HTTP/1.x
+inline constexpr std::uint32_t http_path = 128;     // and only on those that its terms mean
 }  // namespace rule_flags
 
 }  // namespace chaos::abi

@@ -172,6 +172,18 @@ TEST(Compile, TheRestOfTheOptionsArrive) {
   EXPECT_EQ(good({"slicer", "a:1", "--average-size", "16B", "--size-variation", "4B", "--delay", "1ms"}).size_variation, 4u);
 }
 
+TEST(Compile, RulesAboutRequestsFollowBothDirections) {
+  const abi::rule slow = good({"latency", "http://a:1/x", "1ms"});
+  EXPECT_EQ(slow.flags & (abi::rule_flags::http | abi::rule_flags::http_path), abi::rule_flags::http | abi::rule_flags::http_path);
+  EXPECT_EQ(slow.classes, classes::stream_in);
+  EXPECT_NE(slow.terms[0].path, 0u);
+  EXPECT_EQ(classes_to_arm(slow) & classes::streams, classes::streams);
+  const abi::rule failing = good({"http_error", "a:1", "503"});
+  EXPECT_EQ(failing.flags & (abi::rule_flags::http | abi::rule_flags::http_path), abi::rule_flags::http);
+  EXPECT_EQ(failing.number, 503);
+  EXPECT_EQ(good({"http_error", "listen:80", "404"}).classes, classes::streams);
+}
+
 struct bad_case {
   words given;
   problem_code code;
@@ -218,18 +230,27 @@ INSTANTIATE_TEST_SUITE_P(
                     bad_case{{"enomem", "malloc", "--toxicity", "5%"}, pc::bad_combination, "--toxicity"},
                     bad_case{{"enomem", "malloc", "--after", "1KB"}, pc::bad_combination, "--after"},
                     bad_case{{"latency", "dns:*", "1ms", "--size", "1KB.."}, pc::bad_combination, "--size"},
+                    bad_case{{"http_error", "a:1"}, pc::missing_word, "503"}, bad_case{{"http_error", "a:1", "99"}, pc::bad_value, "99"},
+                    bad_case{{"http_error", "a:1", "600"}, pc::bad_value, "600"}, bad_case{{"http_error", "a:1", "204"}, pc::bad_value, "204"},
+                    bad_case{{"http_error", "a:1", "x"}, pc::bad_value, "x"}, bad_case{{"http_error", "udp://a:1", "503"}, pc::bad_combination, "streams only"},
+                    bad_case{{"http_error", "file:/x", "503"}, pc::wrong_target, "http://"}, bad_case{{"down", "http://a:1/x"}, pc::wrong_target, "HTTP requests"},
+                    bad_case{{"bandwidth", "http://a:1/x", "1KB/s"}, pc::wrong_target, "HTTP requests"}, bad_case{{"latency", "http://a:1/x", "1ms", "--on", "connect"}, pc::bad_combination, "--on"},
+                    bad_case{{"latency", "http://*", "1ms"}, pc::needs_everything, "--everything"},
                     bad_case{{"observe", "process"}, pc::wrong_target, "a process"},
                     bad_case{{"corrupt", "a:1", "--bits", "9999999"}, pc::bad_value, "--bits"},
                     bad_case{{"latency", "a:1", "1ms", "--name", "a b"}, pc::bad_value, "--name"}), testing_support::parameter_name);
 
 TEST(Bank, PutsTextOfManyRulesIntoOnePool) {
-  const auto a = build({"latency", "redis:1", "1ms", "--process", "nginx*"}), b = build({"error", "file:/var/**", "EIO"});
-  const auto image = make_bank({&*a, &*b});
+  const auto a = build({"latency", "redis:1", "1ms", "--process", "nginx*"}), b = build({"error", "file:/var/**", "EIO"}), c = build({"latency", "http://a:1/api/*", "1ms"}),
+             d = build({"replace", "env:A", "another"});
+  const auto image = make_bank({&*a, &*b, &*c, &*d});
   ASSERT_TRUE(image);
   EXPECT_STREQ(image->text.c_str() + image->rules[0].process_glob, "nginx*");
   EXPECT_STREQ(image->text.c_str() + image->rules[1].terms[0].text, "/var/**");
   EXPECT_STREQ(image->text.c_str() + image->rules[1].name, "error-5");
-  EXPECT_EQ(image->armed, classes_to_arm(a->rule) | classes_to_arm(b->rule));
+  EXPECT_STREQ(image->text.c_str() + image->rules[2].terms[0].path, "/api/*");
+  EXPECT_STREQ(image->text.c_str() + image->rules[3].text, "another");
+  EXPECT_EQ(image->armed, classes_to_arm(a->rule) | classes_to_arm(b->rule) | classes_to_arm(c->rule) | classes_to_arm(d->rule));
 }
 
 TEST(Bank, PausedRulesArmNothing) {

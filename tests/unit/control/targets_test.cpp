@@ -63,6 +63,24 @@ TEST(Target, OtherSubjects) {
   EXPECT_EQ(only("process").kind, term_kind::process);
 }
 
+TEST(Target, RequestsByPath) {
+  const term t = only("http://shop:8080/api/*");
+  EXPECT_TRUE(t.http);
+  EXPECT_EQ(t.kind, term_kind::hostname);
+  EXPECT_EQ(t.port_low, 8080);
+  EXPECT_EQ(t.path, "/api/*");
+  EXPECT_EQ(t.over, abi::transport::stream);
+  EXPECT_EQ(only("http://[::1]:80/x").kind, term_kind::cidr);
+  EXPECT_EQ(only("http://listen:8080/x").kind, term_kind::listen);
+  EXPECT_EQ(only("http://*/health").kind, term_kind::everything);
+  EXPECT_EQ(only("http://shop").path, "");
+  const auto several = parse_target("http://shop,!http://shop/health");
+  ASSERT_TRUE(several);
+  EXPECT_EQ(several->sort, target_sort::http);
+  EXPECT_TRUE(parse_target("http://*")->hits_everything);
+  EXPECT_FALSE(parse_target("http://*/api/*")->hits_everything);
+}
+
 TEST(Target, ListsAndExclusions) {
   const auto t = parse_target("10.0.0.0/8, !10.1.0.0/16");
   ASSERT_TRUE(t);
@@ -92,7 +110,7 @@ TEST_P(BadTarget, IsRefusedAndSaysWhichWord) {
 INSTANTIATE_TEST_SUITE_P(All, BadTarget,
                          testing::Values("", ",", "redis:6379,", "!", "redis:", ":6379", "redis:0", "redis:65536", "redis:http", "redis:80-70",
                                          "redis:80-", "redis:-80", "10.0.0.0/33", "10.0.0/8", "10.0.0.256", "2001:db8::/129", "[2001:db8::1", "[nope]:80",
-                                         "[::1]80", "[::1]:", "2001:db8::1:99999:x", "ftp://redis", "http://x:80/y", "udp://", "udp://file:/x",
+                                         "[::1]80", "[::1]:", "2001:db8::1:99999:x", "ftp://redis", "https://x:443/y", "http://", "http:///x", "http://file:/x", "http://x:80/a#b", "http://x,redis:1", "udp://", "udp://file:/x",
                                          "file:relative", "file:", "unix:relative.sock", "unix:", "listen:", "listen:abc", "fd:", "fd:x", "fd:-1", "fd:70000",
                                          "env:", "env:A=B", "env:A*", "dns:", "a b:80", "redis:6379,file:/x", "malloc,redis:1", "re/dis:80"), testing_support::parameter_name);
 
