@@ -28,9 +28,10 @@ inline bool lost(const abi::rule& r, core::draws& d, core::rule_state& s) {
 
 // False when nothing was lost: the rule was asked and said no.
 inline bool apply(core::fired_rule& f, const situation& s, verdict& v) {
+  const bool connecting = (s.acts_as & abi::classes::connect) != 0;
+  if (connecting && !s.stream) return false;  // it sends nothing
   core::draws d(f.key.with(3), f.operation);
   if (!lost(*f.rule, d, *f.state)) return false;
-  const bool connecting = (s.acts_as & abi::classes::connect) != 0;
   if (!s.stream && !connecting) {
     if (!f.rule->dry_run) v.drop = true;
     return true;

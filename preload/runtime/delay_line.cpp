@@ -14,7 +14,7 @@ constexpr std::uint32_t lines_max = 16 * 1024;
 constexpr std::uint32_t step_max = 64 * 1024;        // bytes between two looks at a flood
 constexpr int grown_buffer_max = 8 * 1024 * 1024;    // stamps_max steps of a flood
 constinit std::atomic<delay_line*> pool{nullptr};
-constinit std::atomic<std::uint32_t> cursor{0};
+constinit std::atomic<std::uint32_t> cursor{0};  // no line before it is free
 
 delay_line* take_line() {
   delay_line* base = pool.load(std::memory_order_acquire);
@@ -113,7 +113,12 @@ void push(delay_line& line, std::uint64_t upto, std::uint64_t due_ns) {
 
 }  // namespace
 
-void release_line(delay_line* line) { line->in_use.store(0, std::memory_order_release); }
+void release_line(delay_line* line) {
+  line->in_use.store(0, std::memory_order_release);
+  const auto index = static_cast<std::uint32_t>(line - pool.load(std::memory_order_acquire));
+  std::uint32_t first = cursor.load(std::memory_order_relaxed);
+  while (index < first && !cursor.compare_exchange_weak(first, index, std::memory_order_relaxed)) {}
+}
 
 void black_hole(descriptor& d, std::uint32_t rule, std::uint64_t until_ns) {
   delay_line* line = d.line.load(std::memory_order_acquire);

@@ -56,7 +56,7 @@ descriptor* the_table() {
 void begin_identity(descriptor& d, std::uint64_t inode) {
   d.inode = inode;
   d.kind = descriptor_kind::unknown;
-  d.early = d.listening = d.accepted = d.per_call = d.connecting = d.has_remote = false;
+  d.early = d.listening = d.accepted = d.per_call = d.own_threshold = d.connecting = d.has_remote = false;
   d.broken.store(false, std::memory_order_relaxed);
   d.redirected.store(false, std::memory_order_relaxed);
   d.ordinal = 0;
@@ -106,6 +106,15 @@ int socket_option(int fd, int name) {
   return sys::get_option(fd, SOL_SOCKET, name, &value, &n) == 0 ? value : -1;
 }
 
+// A process that was killed while it held data back leaves its receive threshold on a socket that others share: nobody would
+// ever be told of what is there. It can not be told from one that the program set before we looked, which costs a program
+// that did no more than being woken early.
+void lower_stale_threshold(const descriptor& d, int fd) {
+  const delay_line* line = d.line.load(std::memory_order_acquire);
+  if (d.own_threshold || (line && line->threshold) || socket_option(fd, SO_RCVLOWAT) <= 1) return;
+  sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
+}
+
 void learn_socket(descriptor& d, int fd) {
   using namespace abi;
   const int domain = socket_option(fd, SO_DOMAIN), type = socket_option(fd, SO_TYPE);
@@ -116,6 +125,7 @@ void learn_socket(descriptor& d, int fd) {
   else if (domain == AF_UNIX && type == SOCK_STREAM) d.kind = descriptor_kind::unix_stream;
   else if (domain == AF_UNIX) d.kind = descriptor_kind::unix_datagram;
   else { d.kind = descriptor_kind::other; d.role = classes::close; return; }
+  if (d.kind == descriptor_kind::tcp && !d.listening) lower_stale_threshold(d, fd);
   const bool stream = type == SOCK_STREAM;
   d.role = (stream ? classes::streams : classes::datagrams) | classes::connect | classes::readiness | classes::close | classes::option;
   if (d.listening) d.role = classes::accept | classes::readiness | classes::close | classes::option;

@@ -13,6 +13,8 @@ constinit std::atomic<std::uint32_t> used{0};           // never handed out befo
 constinit std::atomic<std::uint64_t> free_list{0};      // tag:32 | index:32
 constinit core::rule_state shared[abi::rule_max];       // when the pool is used up
 
+constexpr unsigned chain_max = 2 * abi::rule_max;  // longer than rules can be in force: some of it is of rules that ended
+
 core::rule_state* pool_base() {
   core::rule_state* p = pool.load(std::memory_order_acquire);
   if (p) return p;
@@ -35,6 +37,32 @@ std::uint32_t take(core::rule_state* base) {
   return n <= state_pool_max ? n : 0;
 }
 
+core::rule_state& begun(core::rule_state& s, std::uint32_t rule) {
+  s.operations.store(0, std::memory_order_relaxed);
+  s.fired.store(0, std::memory_order_relaxed);
+  s.bytes.store(0, std::memory_order_relaxed);
+  s.fired_at_bytes.store(0, std::memory_order_relaxed);
+  s.memory.store(0, std::memory_order_relaxed);
+  s.rule.store(rule, std::memory_order_relaxed);
+  return s;
+}
+
+bool published(std::uint32_t rule) {
+  const abi::rule_bank& bank = page->banks[page_generation() % 2];
+  const unsigned n = bank.count < abi::rule_max ? bank.count : abi::rule_max;
+  for (unsigned i = 0; i < n; ++i)
+    if (bank.rules[i].id == rule) return true;
+  return false;
+}
+
+// A state in a full chain whose rule ended; nullptr when there is none.
+core::rule_state* reused(core::rule_state* base, std::uint32_t first) {
+  unsigned steps = 0;
+  for (std::uint32_t i = first; i && i <= state_pool_max && steps < chain_max; i = base[i].next.load(std::memory_order_relaxed), ++steps)
+    if (!published(base[i].rule.load(std::memory_order_relaxed))) return &base[i];
+  return nullptr;
+}
+
 }  // namespace
 
 core::rule_state& state_in(std::atomic<std::uint32_t>& head, std::uint32_t rule) {
@@ -46,17 +74,13 @@ core::rule_state& state_in(std::atomic<std::uint32_t>& head, std::uint32_t rule)
   if (!base) return fallback();
   std::uint32_t first = head.load(std::memory_order_acquire);
   unsigned steps = 0;
-  for (std::uint32_t i = first; i && i <= state_pool_max && steps < 4 * abi::rule_max; i = base[i].next.load(std::memory_order_relaxed), ++steps)
+  for (std::uint32_t i = first; i && i <= state_pool_max && steps < chain_max; i = base[i].next.load(std::memory_order_relaxed), ++steps)
     if (base[i].rule.load(std::memory_order_relaxed) == rule) return base[i];
+  if (steps == chain_max)
+    if (core::rule_state* const s = reused(base, first)) return begun(*s, rule);
   const std::uint32_t made = take(base);
   if (!made) return fallback();
-  core::rule_state& s = base[made];
-  s.rule.store(rule, std::memory_order_relaxed);
-  s.operations.store(0, std::memory_order_relaxed);
-  s.fired.store(0, std::memory_order_relaxed);
-  s.bytes.store(0, std::memory_order_relaxed);
-  s.fired_at_bytes.store(0, std::memory_order_relaxed);
-  s.memory.store(0, std::memory_order_relaxed);
+  core::rule_state& s = begun(base[made], rule);
   do s.next.store(first, std::memory_order_relaxed);
   while (!head.compare_exchange_weak(first, made, std::memory_order_acq_rel));
   return s;
@@ -67,7 +91,7 @@ void release_states(std::atomic<std::uint32_t>& head) {
   std::uint32_t first = head.exchange(0, std::memory_order_acq_rel);
   if (!base || !first || first > state_pool_max) return;
   std::uint32_t last = first;
-  for (unsigned steps = 0; steps < 4 * abi::rule_max; ++steps) {
+  for (unsigned steps = 0; steps < 2 * chain_max; ++steps) {
     const std::uint32_t next = base[last].next.load(std::memory_order_relaxed);
     if (!next || next > state_pool_max) break;
     last = next;

@@ -25,14 +25,14 @@ class ConformanceTestCase(SessionTest):
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.idle = tempfile.mkdtemp(prefix="chaos-idle-", dir="/dev/shm")
         self.addCleanup(shutil.rmtree, self.idle, ignore_errors=True)
-        for n, rule in enumerate(RULES):
-            self.ok("set", *rule, "--name", f"unmatched-{n}", "--forever")
 
     def natively(self):
         return {k: v for k, v in self.env.items() if k not in ("CHAOS_DIR", "LD_PRELOAD")}
 
     def shimmed_ways(self):
         """(name, environment) of a run under the idle shim and of one with rules armed; each proves that the shim is there."""
+        for n, rule in enumerate(RULES):
+            self.ok("set", *rule, "--name", f"unmatched-{n}", "--forever")
         for name, folder in (("idle", self.idle), ("armed", self.dir)):
             environment = {**self.natively(), "CHAOS_DIR": folder, "LD_PRELOAD": SHIM}
             maps = subprocess.run(["cat", "/proc/self/maps"], env=environment, capture_output=True, text=True, check=True).stdout

@@ -65,6 +65,12 @@ TEST(Loss, ALostSynCostsASecondThatDoubles) {
   EXPECT_EQ(std::count(t.delays.begin(), t.delays.end(), 3'000'000'000u) > 0, true);
 }
 
+TEST(Loss, ADatagramSocketConnectsWithoutSendingAnything) {
+  const tally t = run(losing(1), abi::classes::connect, false, 100);
+  EXPECT_EQ(t.fired, 0u);
+  EXPECT_TRUE(t.delays.empty());
+}
+
 TEST(Loss, DryRunFiresAndChangesNothing) {
   abi::rule r = losing(1);
   r.dry_run = 1;

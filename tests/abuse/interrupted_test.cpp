@@ -1,0 +1,227 @@
+// Held calls that are not left in peace: signals, cancellation, rules that come and go, sudden death.
+#include <pthread.h>
+#include <sys/socket.h>
+
+#include "abuse.hpp"
+
+namespace chaos::abuse {
+namespace {
+
+extern "C" void do_nothing(int) {}
+
+void install_handler(int number, int flags) {
+  struct sigaction a{};
+  a.sa_handler = do_nothing;
+  a.sa_flags = flags;
+  sigaction(number, &a, nullptr);
+}
+
+struct storm {  // signals for one thread, until it is over
+  std::atomic<bool> over{false};
+  std::thread sender;
+  storm(pthread_t target, int number)
+      : sender([this, target, number] {
+          while (!over) {
+            pthread_kill(target, number);
+            std::this_thread::sleep_for(std::chrono::microseconds(200));
+          }
+        }) {}
+  ~storm() {
+    over = true;
+    sender.join();
+  }
+};
+
+TEST_F(Abuse, SignalsWithRestartDoNotShortenAHeldCall) {
+  install_handler(SIGUSR1, SA_RESTART);
+  const auto id = s.set("latency 127.0.0.0/8 50ms");
+  const int rounds = scaled(5, 200);
+  const storm signals(pthread_self(), SIGUSR1);
+  for (int i = 0; i < rounds; ++i) {
+    tcp_pair p;
+    char c = 0;
+    const double start = monotonic_ms();
+    ASSERT_EQ(send(p.far, "r", 1, 0), 1);
+    ASSERT_EQ(recv(p.near, &c, 1, 0), 1) << strerror(errno);
+    EXPECT_EQ(c, 'r');
+    EXPECT_GE(monotonic_ms() - start, 49.8);
+  }
+  EXPECT_EQ(s.count(id).fired, static_cast<std::uint64_t>(rounds));
+}
+
+TEST_F(Abuse, SignalsWithoutRestartInterruptAndLoseNothing) {
+  install_handler(SIGUSR2, 0);
+  const auto id = s.set("latency 127.0.0.0/8 30ms");
+  const int rounds = scaled(5, 200);
+  int interrupted = 0;
+  for (int i = 0; i < rounds; ++i) {
+    tcp_pair p;
+    char b[11] = {};
+    const double start = monotonic_ms();
+    ASSERT_EQ(send(p.far, "0123456789", 10, 0), 10);
+    {
+      const storm signals(pthread_self(), SIGUSR2);
+      for (std::size_t got = 0; got < 10;) {
+        const ssize_t r = recv(p.near, b + got, 10 - got, 0);
+        if (r < 0) {
+          ASSERT_EQ(errno, EINTR);
+          ++interrupted;
+          continue;
+        }
+        ASSERT_GT(r, 0);
+        got += static_cast<std::size_t>(r);
+      }
+    }
+    EXPECT_STREQ(b, "0123456789");
+    EXPECT_GE(monotonic_ms() - start, 29.8);
+  }
+  EXPECT_GT(interrupted, 0);
+  EXPECT_EQ(s.count(id).fired, static_cast<std::uint64_t>(rounds)) << "asking again is not another arrival";
+}
+
+TEST_F(Abuse, HeldThreadsAreCancelledAndTheDataStaysForTheNext) {
+  const int rounds = scaled(40, 2000);
+  const std::size_t before = open_descriptors();
+  for (int i = 0; i < rounds; ++i) {
+    tcp_pair p;
+    const auto id = s.set("latency " + p.target() + " 20ms");
+    ASSERT_EQ(send(p.far, "kept", 4, 0), 4);
+    pthread_t thread;
+    const int fd = p.near;
+    pthread_create(&thread, nullptr, [](void* at) -> void* {
+      char b[4];
+      for (;;) recv(*static_cast<const int*>(at), b, 4, MSG_PEEK);
+    }, const_cast<int*>(&fd));
+    std::this_thread::sleep_for(std::chrono::microseconds(chance().below(25'000)));
+    pthread_cancel(thread);
+    void* outcome = nullptr;
+    pthread_join(thread, &outcome);
+    EXPECT_EQ(outcome, PTHREAD_CANCELED);
+    char b[5] = {};
+    ASSERT_TRUE(read_exactly(p.near, b, 4));
+    EXPECT_STREQ(b, "kept");
+    s.remove(id);
+  }
+  EXPECT_EQ(open_descriptors(), before);
+}
+
+// Two threads echo numbered bytes through a connection while rules come and go a thousand times a second.
+TEST_F(Abuse, RulesChangeAThousandTimesASecondUnderLoad) {
+  tcp_pair p;
+  std::atomic<bool> over{false};
+  std::atomic<std::uint64_t> sent{0}, received{0}, wrong{0};
+  std::thread writer([&] {
+    std::uint8_t next = 0;
+    std::uint8_t block[64];
+    while (!over) {
+      for (auto& b : block) b = next++;
+      for (std::size_t at = 0; at < sizeof block;) {
+        const ssize_t n = send(p.far, block + at, sizeof block - at, 0);
+        if (n <= 0) return;
+        at += static_cast<std::size_t>(n);
+      }
+      sent += sizeof block;
+    }
+    shutdown(p.far, SHUT_WR);
+  });
+  std::thread reader([&] {
+    std::uint8_t next = 0, block[256];
+    ssize_t n;
+    while ((n = recv(p.near, block, sizeof block, 0)) > 0) {
+      for (ssize_t i = 0; i < n; ++i)
+        if (block[i] != next++) ++wrong;
+      received += static_cast<std::uint64_t>(n);
+    }
+  });
+  const char* const kinds[] = {"latency %s 1ms", "latency %s 300us --jitter 200us", "slicer %s --average-size 5B", "bandwidth %s 50MB/s", "observe %s",
+                               "loss %s 0%%", "error %s ECONNRESET --probability 0", "latency 10.1.2.3:4 1s", "observe malloc", "pause process 0 --process none"};
+  std::vector<std::uint32_t> live;
+  const double end = monotonic_ms() + scaled(2000, 60'000);
+  int changes = 0;
+  for (double due = monotonic_ms(); monotonic_ms() < end; due += 1) {
+    char words[128];
+    if (live.size() < 8 && chance().chance(1ull << 31)) {
+      const std::string kind = kinds[chance().below(9)];
+      std::snprintf(words, sizeof words, kind.c_str(), p.target().c_str());
+      live.push_back(s.set(words));
+    } else if (!live.empty()) {
+      const auto at = live.begin() + static_cast<std::ptrdiff_t>(chance().below(live.size()));
+      s.remove(*at);
+      live.erase(at);
+    }
+    ++changes;
+    while (monotonic_ms() < due + 1) std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  s.clear();
+  over = true;
+  writer.join();
+  reader.join();
+  EXPECT_EQ(wrong, 0u);
+  EXPECT_EQ(received, sent);
+  EXPECT_GT(received, 10'000u);
+  EXPECT_GT(changes, scaled(500, 15'000));
+}
+
+TEST_F(Abuse, ThousandsOfRulesOneAfterTheOtherEachCountFromOne) {
+  tcp_pair p;
+  for (int i = 0; i < scaled(3000, 140'000); ++i) {  // the pool of trigger states holds 65,536
+    const auto id = s.set("error " + p.target() + " ETIMEDOUT --on send --when 2 --scope " + (i % 2 ? "connection" : "thread"));
+    ASSERT_EQ(send(p.near, "1", 1, 0), 1) << "rule " << i;
+    ASSERT_EQ(send(p.near, "2", 1, 0), -1) << "rule " << i;
+    ASSERT_EQ(send(p.near, "3", 1, 0), 1) << "rule " << i;
+    ASSERT_EQ(s.count(id).fired, 1u);
+    s.remove(id);
+    char b[2];
+    ASSERT_TRUE(read_exactly(p.far, b, 2));
+  }
+  EXPECT_EQ(s.report().session.state_exhausted.load(), 0u);
+}
+
+// A process that dies while it holds data back leaves marks on a socket that others share: they must not hurt.
+TEST_F(Abuse, ASharedSocketSurvivesAHolderThatIsKilled) {
+  for (int i = 0; i < scaled(15, 400); ++i) {
+    tcp_pair p;
+    set_nonblocking(p.near);
+    const auto id = s.set("latency " + p.target() + " 10s");
+    int started[2];
+    ASSERT_EQ(pipe(started), 0);
+    const pid_t holder = fork();
+    if (holder == 0) {
+      const int set = epoll_create1(0);
+      epoll_event e{};
+      e.events = EPOLLIN;
+      epoll_ctl(set, EPOLL_CTL_ADD, p.near, &e);
+      if (write(started[1], "s", 1) != 1) _exit(1);
+      for (;;) epoll_wait(set, &e, 1, -1);
+    }
+    char c;
+    ASSERT_EQ(read(started[0], &c, 1), 1);
+    close(started[0]);
+    close(started[1]);
+    const std::string text(100 + chance().below(3000), 'k');
+    ASSERT_EQ(send(p.far, text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+    std::this_thread::sleep_for(std::chrono::microseconds(chance().below(30'000)));
+    kill(holder, SIGKILL);
+    EXPECT_EQ(exit_status(holder), 128 + SIGKILL);
+    const auto milder = s.set("latency " + p.target() + " 1ms");
+    s.remove(id);
+    const unique_fd set = epoll_create1(EPOLL_CLOEXEC);
+    epoll_event e{};
+    e.events = EPOLLIN;
+    ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, p.near, &e), 0);
+    std::size_t got = 0;
+    char b[4096];
+    while (got < text.size()) {
+      ASSERT_EQ(epoll_wait(set, &e, 1, 3000), 1) << "data that the dead holder held back never shows, round " << i << ", " << text.size() << " bytes";
+      const ssize_t r = recv(p.near, b, sizeof b, 0);
+      if (r < 0 && errno == EAGAIN) continue;
+      ASSERT_GT(r, 0);
+      got += static_cast<std::size_t>(r);
+    }
+    EXPECT_EQ(got, text.size());
+    s.remove(milder);
+  }
+}
+
+}  // namespace
+}  // namespace chaos::abuse
