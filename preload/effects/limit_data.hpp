@@ -4,13 +4,18 @@
 
 namespace chaos::effects::limit_data {
 
-// False while there is room for all of the call: the rule then only watches.
+// False while there is room: the rule then only watches, and whoever makes the call ends the connection at the limit.
 inline bool apply(core::fired_rule& f, const situation& s, verdict& v) {
   std::uint64_t began = 0;  // plus 1
   if (f.state->memory.compare_exchange_strong(began, s.passed + 1, std::memory_order_relaxed)) began = s.passed + 1;
   const std::uint64_t used = s.passed + 1 - began;
   const std::uint64_t left = used < f.rule->bytes ? f.rule->bytes - used : 0;
-  if (left && left < v.cap && !f.rule->dry_run) v.cap = left;
+  if (left && !f.rule->dry_run && (!v.limiter || left < v.limit)) {
+    v.limiter = f.rule;
+    v.limiter_state = f.state;
+    v.limit = left;
+    if (left < v.cap) v.cap = left;
+  }
   if (left) return false;
   if (f.rule->dry_run) return true;
   v.end = ending::close;

@@ -16,6 +16,9 @@ struct verdict {
   std::int32_t error = 0;                 // with ending::error
   const core::fired_rule* ender = nullptr;
   std::uint64_t cap = UINT64_MAX;         // most bytes that this call may move
+  const abi::rule* limiter = nullptr;     // ends the connection when `limit` bytes have been moved
+  core::rule_state* limiter_state = nullptr;
+  std::uint64_t limit = 0;
   bool drop = false;                      // the datagram is gone
   bool twice = false;                     // the datagram comes again
   std::uint64_t pause_ns = 0;             // the thread waits, whatever it asked for

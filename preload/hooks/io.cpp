@@ -357,6 +357,15 @@ std::uint64_t growth(const frame& f) {
   return end > size ? static_cast<std::uint64_t>(end - size) : 0;
 }
 
+// The limit of a connection was reached by this very call: it ends now, not when somebody calls again.
+void end_at_limit(frame& f) {
+  const effects::verdict& v = f.made.verdict;
+  sys::call(SYS_shutdown, f.c.fd, SHUT_RDWR);
+  f.d->broken.store(true, std::memory_order_relaxed);
+  v.limiter_state->fired.fetch_add(1, std::memory_order_relaxed);
+  if (f.made.judged.count < core::fired_max) f.made.judged.fired[f.made.judged.count++] = {v.limiter, v.limiter_state, {}, v.limiter_state->operations.load(std::memory_order_relaxed), 0, 0};
+}
+
 bool full_disk_among(const rule_view& v, const std::uint64_t (&mask)[4]) {
   for (unsigned w = 0; w < 4; ++w)
     for (std::uint64_t bits = mask[w] & v.mask[w]; bits; bits &= bits - 1)
@@ -414,8 +423,7 @@ bool send_through_bucket(frame& f) {
   const std::uint64_t rate = r.bytes ? r.bytes : 1, now = f.made.facts.now_ns;
   std::atomic<std::uint64_t>* shared = shared_bucket(r);
   std::atomic<std::uint64_t>& bucket = shared ? *shared : f.d->send_empty_ns;
-  std::uint64_t unused = 0;
-  f.d->send_empty_ns.compare_exchange_strong(unused, now, std::memory_order_relaxed);  // a bucket begins empty
+  begin_empty(bucket, now);
   const bool datagram = f.acts_as & cls::datagram_out;
   if (!nonblocking(f)) {
     if (hold_until(through_bucket(bucket, f.moves, rate, now, true), r.id) != waited::interrupted) return true;
@@ -517,6 +525,10 @@ road enter_descriptor(frame& f, abi::class_set row) {
     return road::fail;
   }
   if (!serve_delay(f)) { report_here(f, 0); return road::fail; }
+  if ((f.acts_as & cls::close) && f.made.verdict.end == effects::ending::none) {  // afterwards nobody knows what it was
+    report_here(f, 0);
+    f.made.judged.count = 0;
+  }
   if (f.made.verdict.drop && output) { report_here(f, f.moves); f.result = static_cast<long>(f.moves); return road::done; }
   if (serve_ending(f, way)) { report_here(f, 0); return way; }
   if (f.acts_as & (cls::streams | cls::file_io)) limit_to(f, what.cap);
@@ -603,6 +615,7 @@ long leave(frame& f, long result, int& error) {
     corrupt_in(f, least(moved, f.moves));
   }
   if (f.d && output && moved) f.d->out_bytes.fetch_add(moved, std::memory_order_relaxed);
+  if (f.d && f.made.verdict.limiter && moved >= f.made.verdict.limit && !f.peeks) end_at_limit(f);
   if (input && !moved && f.made.judged.count) take_back(f, core::of(abi::effect::corrupt) | core::of(abi::effect::slicer));
   if (f.asked_msg) {
     if (f.c.msg_in) *f.c.msg_in = f.asked_msg;

@@ -73,8 +73,9 @@ std::uint64_t judge_arrival(descriptor& d, int fd, delay_line& line, const rule_
   if (const core::fired_rule* b = made.verdict.bandwidth) {
     line.bandwidth_rule = b->rule->id;
     line.rate = b->rule->bytes ? b->rule->bytes : 1;
-    if (!line.empty_ns) line.empty_ns = now_ns;  // a bucket begins empty
     line.shared = shared_bucket(*b->rule);
+    if (line.shared) begin_empty(*line.shared, now_ns);
+    else if (!line.empty_ns) line.empty_ns = now_ns;
   }
   report_fired(made, d, fd, bytes, caller, abi::event_flags::gated);
   count_bytes(made.judged, bytes);
@@ -155,6 +156,11 @@ std::uint64_t through_bucket(std::atomic<std::uint64_t>& bucket, std::uint64_t b
     through = (empty > floor ? empty : floor) + effects::bandwidth::time_of(bytes, rate);
   } while (take && !bucket.compare_exchange_weak(empty, through, std::memory_order_relaxed));
   return through;
+}
+
+void begin_empty(std::atomic<std::uint64_t>& bucket, std::uint64_t now_ns) {
+  std::uint64_t unused = 0;
+  bucket.compare_exchange_strong(unused, now_ns, std::memory_order_relaxed);
 }
 
 std::atomic<std::uint64_t>* shared_bucket(const abi::rule& r) {
@@ -272,6 +278,7 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
       if (const core::fired_rule* b = made.verdict.bandwidth) {
         std::atomic<std::uint64_t> mine{line.empty_ns};
         std::atomic<std::uint64_t>* shared = shared_bucket(*b->rule);
+        begin_empty(shared ? *shared : mine, arrived);
         const std::uint64_t through = through_bucket(shared ? *shared : mine, static_cast<std::uint64_t>(bytes), b->rule->bytes ? b->rule->bytes : 1, arrived, true);
         if (!shared) line.empty_ns = through;
         if (through > due_ns) due_ns = through;

@@ -71,6 +71,7 @@ bool closes_by_itself(const descriptor& d);  // in a black hole that ends with t
 std::uint64_t send_held_until(descriptor& d, std::uint64_t now_ns);
 // The moment at which `bytes` more are through the bucket; reserves them when `take`.
 std::uint64_t through_bucket(std::atomic<std::uint64_t>& bucket, std::uint64_t bytes, std::uint64_t rate, std::uint64_t now_ns, bool take);
+void begin_empty(std::atomic<std::uint64_t>& bucket, std::uint64_t now_ns);  // at its first use nothing may pass at once
 std::atomic<std::uint64_t>* shared_bucket(const abi::rule& r);  // nullptr: one for each connection
 
 // The datagram at the head is to come twice: takes the wish.
