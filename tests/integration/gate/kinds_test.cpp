@@ -316,6 +316,22 @@ void observe(Connection& l) {
   EXPECT_EQ(l.s.count(l.id).delayed_ns, 0u);
 }
 
+void http_error(Connection& l) {
+  l.fault(l.c.target, "503");
+  const std::string request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n", answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nok";
+  EXPECT_EQ(send(l.c.near, request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
+  EXPECT_EQ(l.c.hear(request.size()), request);
+  l.c.tell("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+  std::string all;
+  while (all.size() < answer.size()) {
+    const std::string part = l.receive();
+    ASSERT_NE(part, "") << all;
+    all += part;
+  }
+  EXPECT_EQ(all, answer);
+  l.injected(1, 503, l.at);
+}
+
 // A line aimed at the files of a folder.
 struct Files : Line {
   temporary_folder folder;
@@ -508,7 +524,7 @@ void observe_memory(Elsewhere& l) {
 const std::map<std::string, void (*)(Connection&)> on_connections = {
     ON(Connection, latency), ON(Connection, error), ON(Connection, down), ON(Connection, loss), ON(Connection, corrupt), ON(Connection, slicer),
     ON(Connection, reset_peer), ON(Connection, bandwidth), ON(Connection, timeout), ON(Connection, slow_close), ON(Connection, limit_data),
-    ON(Connection, duplicate), ON(Connection, partition), ON(Connection, crash), ON(Connection, pause), ON(Connection, observe)};
+    ON(Connection, duplicate), ON(Connection, partition), ON(Connection, crash), ON(Connection, pause), ON(Connection, http_error), ON(Connection, observe)};
 const std::map<std::string, void (*)(Files&)> on_files = {
     ON(Files, latency), ON(Files, error), ON(Files, corrupt), ON(Files, crash), ON(Files, pause), ON(Files, observe), ON(Files, full), ON(Files, io_error)};
 #undef ON
