@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include "control/experiment/report.hpp"
 
@@ -85,12 +86,16 @@ void progress_line::show(const ex::live& now) {
     if (what < now.phase) done += static_cast<double>(length.count());
     else if (what == now.phase) done += static_cast<double>(std::min(now.in_phase, length).count());
   }
-  constexpr int cells = 24;
+  constexpr int cells = 12;
   const int full = static_cast<int>(std::lround(std::min(1.0, done / whole) * cells));
   std::string bar;
   for (int i = 0; i < cells; ++i) bar += i < full ? "█" : "░";
-  const auto seconds = [](ex::nanoseconds t) { return std::to_string(std::chrono::round<std::chrono::seconds>(t).count()) + " s"; };
-  std::string text = bar + " " + ex::phase_names[static_cast<int>(now.phase)] + " " + seconds(now.in_phase) + (now.of_phase.count() ? "/" + seconds(now.of_phase) : "");
+  const auto seconds = [](ex::nanoseconds t) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f", std::chrono::duration<double>(t).count());
+    return std::string(text);
+  };
+  std::string text = bar + " " + ex::phase_names[static_cast<int>(now.phase)] + " " + seconds(now.in_phase) + (now.of_phase.count() ? "/" + seconds(now.of_phase) : "") + " s";
   const auto& l = now.lately;
   if (l.samples)
     text += " · " + std::to_string(l.samples) + "/s · errors " + ex::human(ex::unit::share, 1 - l.success_rate()) + " · p95 " + ex::human(ex::unit::time, l.p95_ns);

@@ -99,6 +99,10 @@ result<done> check_names_and_times(const scanned& all, const plan& p) {
   }
   for (const auto& s : p.stresses)
     if (const auto good = within("stress " + s.name, "start", s.start); !good) return good;
+  return done{};
+}
+
+result<done> check_samples(const plan& p) {
   double samples = 0;
   for (const auto& probe : p.probes) samples += static_cast<double>((p.baseline + p.observe + p.recover + p.after).count()) / static_cast<double>(probe.interval.count());
   if (samples > samples_max)
@@ -168,8 +172,9 @@ result<plan> parse_plan(std::string_view text, const environment& variables) {
   if (!experiment) return problem{problem_code::missing_word, "there is no [experiment]", "", {"[experiment]"}};
   if (const auto good = read_experiment(*experiment, p); !good) return good.error();
   if (const auto good = read_sections(*all, p); !good) return good.error();
-  if (const auto good = read_lines(*all, p); !good) return good.error();
   if (const auto good = check_names_and_times(*all, p); !good) return good.error();
+  if (const auto good = read_lines(*all, p); !good) return good.error();
+  if (const auto good = check_samples(p); !good) return good.error();
   return p;
 }
 

@@ -1,6 +1,7 @@
 // A program with breakers for the end-to-end tests: `early` is made by a static initializer, before main; `late` when it
 // is asked for. Reads orders from standard input, answers each with one line of JSON {"result":…,"state":…}:
-//   NAME ok · NAME fail · NAME state · NAME connect PORT (a call that connects to 127.0.0.1:PORT)
+//   NAME ok · NAME fail · NAME state · NAME connect PORT (a call that connects to 127.0.0.1:PORT) · NAME around PORT (the
+//   same, but not through the breaker)
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -43,7 +44,14 @@ int main() {
     if (name == "late" && !late) late = std::make_unique<chaos::breaker>("late", settings);
     chaos::breaker& b = name == "late" ? *late : early;
     const char* result = "none";
-    if (order != "state") {
+    if (order == "around") {
+      try {
+        connect_to(port);
+        result = "ok";
+      } catch (const std::runtime_error&) {
+        result = "failed";
+      }
+    } else if (order != "state") {
       const auto r = b.call([&] {
         if (order == "fail") throw std::runtime_error("asked for");
         if (order == "connect") connect_to(port);
