@@ -78,7 +78,8 @@ reading measure_whole(const outcome& o, const expectation& e) {
       const auto* p = process_of(o, e.argument);
       const auto in = interval_of(o, e.when);
       const usage u = p ? process_watch::between(*p, in.from_ns, in.to_ns) : usage{0, nothing, nothing};
-      return {e.what == metric::cpu ? u.cpu : u.memory, "there was no such process to measure"};
+      const double value = e.what == metric::cpu ? u.cpu : u.memory;
+      return {value, std::isnan(value) ? "there was no such process to measure" : ""};
     }
     case metric::no_crash: {
       reading r{0, ""};

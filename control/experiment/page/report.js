@@ -36,8 +36,8 @@
       const bar = element("div");
       for (const s of spans) {
         const wide = (s.to - s.from) / end * 100;
-        const i = element("i", { style: `left:${s.from / end * 100}%;width:${wide}%;background:${s.colour}`, title: `${s.text}: ${seconds(s.from)} to ${seconds(s.to)}`, class: wide < 4 ? "thin" : "" });
-        if (wide >= 4) i.textContent = s.text;
+        const i = element("i", { style: `left:${s.from / end * 100}%;width:${wide}%;background:${s.colour}`, title: `${s.text}: ${seconds(s.from)} to ${seconds(s.to)}`, class: wide < 6 ? "thin" : "" });
+        if (wide >= 6) i.textContent = s.text;
         bar.append(i);
       }
       place.append(element("div", { class: "lane" }, element("b", {}, label), bar));

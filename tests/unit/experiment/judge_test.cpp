@@ -159,6 +159,13 @@ TEST(Judge, WhatWasNotMeasuredIsNotMet) {
   }
 }
 
+TEST(Judge, WhatWasMeasuredNeedsNoExcuse) {
+  world w("[expect]\ncpu server < 10%\nweb max < 1h\n");
+  const auto f = w.judged("cpu server < 10%");
+  EXPECT_EQ(f.state, finding_state::fail);
+  EXPECT_EQ(f.reason, "");
+}
+
 TEST(Judge, ABreakerThatNeverHalfOpensIsFoundOut) {
   world w("[expect]\nhalf_opens_after redis = 5s\nweb max < 1h\n");
   w.o.transitions.resize(1);
