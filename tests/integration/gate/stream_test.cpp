@@ -17,11 +17,13 @@ enum class reader { blocking, waitall, poll, select, epoll_level, epoll_edge, ep
 
 std::string rule_of(draws& d, const std::string& target) {
   const auto n = [&](std::uint64_t most) { return std::to_string(1 + d.below(most)); };
-  switch (d.below(5)) {
+  switch (d.below(7)) {
     case 0: return "latency " + target + " " + n(3) + "ms --jitter 1ms";
     case 1: return "latency " + target + " " + n(3) + "ms --probability 0.3 --direction both";
     case 2: return "slicer " + target + " --average-size " + n(200) + "B --direction both";
     case 3: return "slicer " + target + " --average-size " + n(2000) + "B --delay 100us";
+    case 4: return "bandwidth " + target + " " + n(20) + "MB/s";
+    case 5: return "bandwidth " + target + " " + n(20) + "MB/s --direction up";
     default: return "observe " + target;
   }
 }
@@ -92,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(Read, Stream, testing::Range(0, static_cast<int>(reader
 
 TEST_P(Stream, IsTheSequenceThatWasWritten) {
   const char* const more = std::getenv("CHAOS_STREAM_CASES");
-  const std::uint64_t cases = more ? std::strtoull(more, nullptr, 10) : 40;
+  const std::uint64_t cases = more ? std::strtoull(more, nullptr, 10) : 300;
   std::uint64_t fired = 0;
   for (std::uint64_t number = 0; number < cases; ++number) {
     draws d({1000u + static_cast<unsigned>(GetParam())}, number), reading({2000}, number);

@@ -1,4 +1,4 @@
-"""doctor --rule: why a rule that is in force does nothing, told from what there really is."""
+"""Promise 6, doctor --rule: why a rule that is in force does nothing, told from what there really is."""
 import os
 import socket
 import subprocess
