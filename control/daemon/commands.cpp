@@ -116,7 +116,9 @@ result<rules::done> daemon::permitted(const std::vector<rule_spec>& specs) {
   for (const rule_spec& spec : specs) {
     if (!spec.has(rules::option::owner_)) continue;
     const auto owner = rules::parse_pid("--owner", spec.get(rules::option::owner_));
-    const experiment* const e = owner ? experiments_.of_pid(static_cast<std::int32_t>(*owner)) : nullptr;
+    if (!owner) return owner.error();
+    const auto pid = static_cast<std::int32_t>(*owner);
+    const experiment* const e = pid == getpid() ? experiments_.of_pid(pid, spec.get(rules::option::name_)) : experiments_.of_pid(pid);
     if (!e) continue;
     if (e->state == experiment_state::stopping)
       return problem{problem_code::not_allowed, "the experiment " + e->name + " was " + e->stop_reason, e->name, {}};

@@ -105,6 +105,14 @@ daemon::~daemon() {
   }
 }
 
+void daemon::serves_http(const std::string& url, const std::string& warning) {
+  http_ = url;
+  spdlog::info("HTTP at {}", url);
+  if (warning.empty()) return;
+  notes_.push_back(warning);
+  spdlog::warn("{}", warning);
+}
+
 void daemon::run() {
   spdlog::info("chaosd {} serves session '{}' in {}", getpid(), where_.session, where_.folder);
   loop_.run();
@@ -138,7 +146,10 @@ void daemon::honour_stop() {
 void daemon::drain_events() {
   const std::uint64_t now = monotonic_ns(), lost = drain_.lost(), first = drain_.next();
   drain_.run(now, [this, now](std::uint64_t seq, const abi::event& e) {
-    if (e.kind == abi::event_kind::injection) rules_.count_event(e.rule);
+    if (e.kind == abi::event_kind::injection) {
+      rules_.count_event(e.rule);
+      delays_.count(e.effect, e.delay_ns);
+    }
     timeline_.take(seq, e, now);
   });
   timeline_.tick(now);

@@ -10,6 +10,7 @@
 
 #include "audit.hpp"
 #include "control/protocol/session_folder.hpp"
+#include "delays.hpp"
 #include "drain.hpp"
 #include "experiments.hpp"
 #include "live_breaker.hpp"
@@ -32,6 +33,7 @@ class daemon {
   daemon(protocol::session_location where, const settings& how, page_writer page, report_reader report, int listening_fd,
          int signal_fd);
   ~daemon();
+  void serves_http(const std::string& url, const std::string& warning);  // for status
   void run();  // until SIGTERM, SIGINT or `shutdown`
 
  private:
@@ -154,6 +156,7 @@ class daemon {
   server server_;
   timeline timeline_;
   drain drain_;
+  delays delays_;
   resolver resolver_;
   live_breaker live_breaker_;
   timer lease_timer_, drain_timer_, end_timer_, name_timer_, install_timer_, breaker_timer_, experiment_timer_;
@@ -170,6 +173,7 @@ class daemon {
   std::map<std::int32_t, int> owner_watches_;     // pid → pidfd
   std::vector<process_watch> watches_;
   std::vector<std::string> notes_;                // for status: what people should know
+  std::string http_;                              // where the front end serves; "": nowhere
   bool shutting_down_ = false;
 };
 

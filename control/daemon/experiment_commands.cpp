@@ -63,7 +63,7 @@ void daemon::experiment_begin(client_id who, const json& body) {
   e.name = text_in(body, "name");
   e.title = text_in(body, "title");
   e.hypothesis = text_in(body, "hypothesis");
-  e.by = {peer.uid, peer.pid, ""};
+  e.by = asker(who, body);
   e.runner = who;
   e.dry_run = how_.dry_run || body.value("dry_run", json()) == true;
   e.began_ns = monotonic_ns();
@@ -76,18 +76,12 @@ void daemon::experiment_begin(client_id who, const json& body) {
     return answer(who, problem{problem_code::not_allowed, "this experiment may take " + rules::format_duration(longest.get<std::uint64_t>() * 1'000'000) + ", and " +
                                    rules::format_duration(how_.experiment_timeout_ns) + " is the most here: shorten its phases, or raise experiment_timeout of chaosd",
                                longest.dump(), {}});
-  experiment* there = experiments_.of_pid(peer.pid);
-  if (there && there->state != experiment_state::starting)
-    return answer(who, problem{problem_code::bad_request, "the process " + std::to_string(peer.pid) + " runs the experiment " + there->name + " already", e.name, {}});
-  if (!there) {
-    const auto begun = experiments_.begin(std::move(e));
-    if (!begun) return answer(who, begun.error());
-    there = *begun;
-  } else {  // one that chaosd started
-    e.id = there->id;
-    e.by.remote = there->by.remote;
-    *there = std::move(e);
-  }
+  // chaosd's own front end runs several, each with a rule of its name
+  if (const experiment* const other = peer.pid == getpid() ? experiments_.of_pid(peer.pid, e.name) : experiments_.of_pid(peer.pid))
+    return answer(who, problem{problem_code::bad_request, "the process " + std::to_string(peer.pid) + " runs the experiment " + other->name + " already", e.name, {}});
+  const auto begun = experiments_.begin(std::move(e));
+  if (!begun) return answer(who, begun.error());
+  experiment* const there = *begun;
   tell_of(*there, "begins");
   experiment_timer_.at(experiments_.next_deadline_ns());
   answer(who, json{{"id", there->id}, {"dry_run", there->dry_run}, {"timeout_ms", how_.experiment_timeout_ns / 1'000'000}});
@@ -113,6 +107,15 @@ void daemon::experiment_end(client_id who, const json& body) {
   const std::uint64_t id = e->id;
   conclude(*e, verdict, text_in(body, "reason"));
   answer(who, json{{"id", id}});
+}
+
+// --- by chaosd's front end: whom the process `pid`, which is about to run an experiment, was started for
+void daemon::experiment_started(client_id who, const json& body) {
+  const actor by = asker(who, body);
+  const json pid = body.value("pid", json());
+  if (by.pid != getpid() || !pid.is_number_integer()) return answer(who, problem{problem_code::not_allowed, "only chaosd itself says what it started", "", {}});
+  if (experiment* const e = experiments_.of_pid(pid.get<std::int32_t>())) e->by.remote = by.remote;
+  answer(who, json::object());
 }
 
 // --- by anybody
@@ -178,7 +181,7 @@ json daemon::list_experiments() const {
   json out = json::array();
   for (const experiment& e : experiments_.all()) out.push_back(experiments::describe(e, monotonic_ns()));
   return {{"experiments", out}, {"max", how_.experiments_max}, {"timeout_ms", how_.experiment_timeout_ns / 1'000'000}, {"enabled", how_.enabled},
-          {"dry_run", how_.dry_run}, {"stop_file", how_.stop_file}, {"stopped", safety_.stopped()}};
+          {"dry_run", how_.dry_run}, {"stop_file", how_.stop_file}, {"stopped", safety_.stopped()}, {"verdicts", experiments_.verdicts()}};
 }
 
 // "experiment": an id or a name; without it every one that runs.
@@ -200,7 +203,7 @@ std::string daemon::ended_among(const std::vector<experiment*>& chosen) {
 std::vector<std::uint32_t> daemon::rules_of(const experiment& e) const {
   std::vector<std::uint32_t> ids;
   for (const auto& [id, r] : rules_.live())
-    if (e.by.pid != 0 && r.compiled.owner == static_cast<std::uint32_t>(e.by.pid)) ids.push_back(id);
+    if (e.by.pid != 0 && r.compiled.owner == static_cast<std::uint32_t>(e.by.pid) && (e.by.pid != getpid() || r.compiled.name == e.name)) ids.push_back(id);
   return ids;
 }
 

@@ -45,6 +45,11 @@ experiment* experiments::of_pid(std::int32_t pid) {
   return at == table_.end() ? nullptr : &*at;
 }
 
+experiment* experiments::of_pid(std::int32_t pid, const std::string& name) {
+  const auto at = std::find_if(table_.begin(), table_.end(), [&](const experiment& e) { return e.live() && pid != 0 && e.by.pid == pid && e.name == name; });
+  return at == table_.end() ? nullptr : &*at;
+}
+
 std::vector<experiment*> experiments::live() {
   std::vector<experiment*> out;
   for (experiment& e : table_)

@@ -1,8 +1,8 @@
 // The table of experiments: those under way, bounded in number, and the latest that ended. It knows nothing of rules and
 // sockets; experiment_commands.cpp ties it to them.
 //
-//   starting ─ begin ─> running <─ pause, resume ─> paused
-//       └──────────────────┴─ stop ─> stopping ─ end, loss of the runner ─> ended
+//   begin ─> running <─ pause, resume ─> paused
+//                └─ stop ─> stopping ─ end, loss of the runner ─> ended
 #pragma once
 #include <cstdint>
 #include <list>
@@ -17,14 +17,14 @@
 
 namespace chaos::daemon {
 
-enum class experiment_state { starting, running, paused, stopping, ended };
-inline constexpr const char* experiment_state_names[] = {"starting", "running", "paused", "stopping", "ended"};
+enum class experiment_state { running, paused, stopping, ended };
+inline constexpr const char* experiment_state_names[] = {"running", "paused", "stopping", "ended"};
 
 struct experiment {
   std::uint64_t id = 0;
   std::string name, title, hypothesis;
   actor by;                      // who began it; its pid is the runner's
-  client_id runner = 0;          // the connection of its runner; 0: it has none (yet)
+  client_id runner = 0;          // the connection of its runner
   experiment_state state = experiment_state::running;
   bool dry_run = false;
   std::uint64_t began_ns = 0, deadline_ns = 0, ended_ns = 0;
@@ -51,6 +51,7 @@ class experiments {
 
   experiment* of_runner(client_id who);          // live ones
   experiment* of_pid(std::int32_t pid);          // live ones
+  experiment* of_pid(std::int32_t pid, const std::string& name);
   std::vector<experiment*> live();
   std::size_t live_count() const;
   std::size_t stopping_count() const;            // of the live ones

@@ -20,6 +20,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "control/http/front.hpp"
+#include "control/http/token.hpp"
 #include "control/protocol/client.hpp"
 #include "daemon.hpp"
 #include "detach.hpp"
@@ -92,6 +94,27 @@ int take_lock(const session_location& where, starter& start) {
   start.fail("chaosd: session '" + where.session + "' already has a daemon, and it does not answer (see " + where.file("chaosd.lock") + " for its pid)");
 }
 
+// Before anything is started: what can not be served is refused where it was asked for.
+chaos::rules::result<chaos::rules::done> check_http(const settings& given, std::string& token) {
+  using chaos::rules::problem;
+  using chaos::rules::problem_code;
+  if (given.http.empty()) {
+    for (const auto& [name, text] : {std::pair{"--token-file", &given.token_file}, std::pair{"--experiments", &given.experiments}})
+      if (!text->empty()) return problem{problem_code::bad_combination, std::string(name) + " goes with --http ADDRESS:PORT", name, {"--http"}};
+    return chaos::rules::done{};
+  }
+  const auto address = chaos::http::parse_address(given.http);
+  if (!address) return address.error();
+  if (given.token_file.empty())
+    return problem{problem_code::not_allowed, "--http " + given.http + " needs --token-file FILE" + (address->loopback ? "" : ", all the more at an address that others can reach"), given.http, {"--token-file FILE"}};
+  const auto read = chaos::http::read_token(given.token_file);
+  if (!read) return read.error();
+  token = *read;
+  if (!given.experiments.empty() && !std::filesystem::is_directory(given.experiments))
+    return problem{problem_code::failed, "--experiments: " + given.experiments + " is not a folder", given.experiments, {}};
+  return chaos::rules::done{};
+}
+
 int signals() {
   sigset_t ours;
   sigemptyset(&ours);
@@ -110,6 +133,7 @@ int main(int argc, char** argv) {
   auto given = chaos::daemon::settings_from(argc, argv);
   if (!given) return complain(given.error());
   if (given->help) return std::fputs(chaos::daemon::usage().c_str(), stdout) < 0;
+  if (given->manual) return std::fputs(chaos::daemon::manual_page().c_str(), stdout) < 0;
   if (given->version) return std::puts("chaosd " CHAOS_VERSION) < 0;
   if (const std::string why = become(given->owner); !why.empty()) {
     std::fprintf(stderr, "chaosd: %s\n", why.c_str());
@@ -127,7 +151,10 @@ int main(int argc, char** argv) {
     std::free(here);
   }
   if (given->stop_file.empty()) given->stop_file = where->base + "/stop";
-  for (std::string* path : {&given->stop_file}) *path = std::filesystem::absolute(*path).string();
+  for (std::string* path : {&given->stop_file, &given->token_file, &given->experiments})
+    if (!path->empty()) *path = std::filesystem::absolute(*path).string();
+  std::string token;
+  if (const auto good = check_http(*given, token); !good) return complain(good.error());
   umask(077);
   unsetenv("LD_PRELOAD");
 
@@ -142,9 +169,16 @@ int main(int argc, char** argv) {
     if (!page) start.fail("chaosd: " + page.error().message);
     auto report = chaos::daemon::report_reader::open(*where);
     if (!report) start.fail("chaosd: " + report.error().message);
+    chaos::http::listening serving;
+    if (!given->http.empty()) {
+      const auto served = chaos::http::start_front({given->http, token, given->experiments, static_cast<double>(given->http_rate), where->folder, where->base, where->session});
+      if (!served) start.fail("chaosd: " + served.error().message);
+      serving = *served;
+    }
     const int listening = chaos::protocol::listen_at(where->folder);
     if (listening < 0) start.fail("chaosd: can not listen in " + where->folder + ": " + std::strerror(-listening));
     chaos::daemon::daemon d(*where, *given, std::move(*page), std::move(*report), listening, signal_fd);
+    if (!given->http.empty()) d.serves_http(serving.url, serving.warning);
     start.ready();
     d.run();
   } catch (const std::exception& e) {

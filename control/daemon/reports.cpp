@@ -41,6 +41,8 @@ json daemon::ps() const {
 json daemon::stats() const {
   json out = list();
   out["processes"] = ps()["processes"];
+  out["kinds"] = rules_.totals();
+  out["delays"] = delays_.describe();
   out["events"] = drain_.taken() + own_events_;
   out["events_lost"] = drain_.lost();
   out["timeline_unwritten"] = timeline_.unwritten();
@@ -58,7 +60,7 @@ json daemon::status() const {
   std::size_t paused = 0;
   for (const auto& [id, r] : rules_.live()) paused += r.paused();
   json out{{"pid", getpid()}, {"version", CHAOS_VERSION}, {"protocol", protocol::version}, {"abi", abi::abi_version},
-           {"session", where_.session}, {"folder", where_.folder}, {"lease_ms", page_.lease_left_ns() / 1'000'000}, {"http", nullptr},
+           {"session", where_.session}, {"folder", where_.folder}, {"lease_ms", page_.lease_left_ns() / 1'000'000}, {"http", http_.empty() ? json() : json(http_)},
            {"uptime_ms", (monotonic_ns() - started_ns_) / 1'000'000}, {"rules", rules_.live().size()}, {"paused", paused},
            {"processes", processes_.living().size()}, {"clients", server_.clients()}, {"seed", rules_.seed()},
            {"generation", page_.page().generation.load()}, {"armed_classes", page_.page().armed_classes.load()},

@@ -162,11 +162,36 @@ void rule_store::forget(live_rule r, const std::string& reason) {
 
 void rule_store::forget(live_rule r, const std::string& reason, const counter_values& last) {
   ended_.push_back({std::move(r), reason, monotonic_ns(), last});
-  while (ended_.size() > remember_max) {
-    events_.erase(ended_.front().rule.id());
-    broken_live_.erase(ended_.front().rule.id());
-    ended_.pop_front();
-  }
+  while (ended_.size() > remember_max) forget_oldest();
+}
+
+namespace {
+
+void sum_up(counter_values& to, const counter_values& more) {
+  to.matched += more.matched;
+  to.fired += more.fired;
+  to.delayed_ns += more.delayed_ns;
+  to.bytes += more.bytes;
+}
+
+}  // namespace
+
+void rule_store::forget_oldest() {
+  const ended_rule& oldest = ended_.front();
+  sum_up(forgotten_[oldest.rule.spec.kind], counted(oldest));
+  events_.erase(oldest.rule.id());
+  broken_live_.erase(oldest.rule.id());
+  ended_.pop_front();
+}
+
+nlohmann::json rule_store::totals() const {
+  std::map<abi::effect, counter_values> sums = forgotten_;
+  for (const auto& [id, r] : live_) sum_up(sums[r.spec.kind], counted(r, counters(r)));
+  for (const ended_rule& r : ended_) sum_up(sums[r.rule.spec.kind], counted(r));
+  nlohmann::json out = nlohmann::json::object();
+  for (const auto& [kind, c] : sums)
+    out[abi::effect_table[static_cast<unsigned>(kind)].name] = {{"matched", c.matched}, {"fired", c.fired}, {"delayed_ns", c.delayed_ns}, {"bytes", c.bytes}};
+  return out;
 }
 
 bool rule_store::knows(const std::string& hostname) const {
@@ -214,11 +239,7 @@ void rule_store::end_now(const std::function<bool(const live_rule&)>& which, con
 void rule_store::end_expired(std::uint64_t now_ns) {
   end_now([now_ns](const live_rule& r) { return r.compiled.rule.ends_at_ns != 0 && r.compiled.rule.ends_at_ns <= now_ns; },
           "expired");
-  while (!ended_.empty() && ended_.front().ended_ns + remember_ns < now_ns) {  // it may lie after now_ns
-    events_.erase(ended_.front().rule.id());
-    broken_live_.erase(ended_.front().rule.id());
-    ended_.pop_front();
-  }
+  while (!ended_.empty() && ended_.front().ended_ns + remember_ns < now_ns) forget_oldest();  // it may lie after now_ns
 }
 
 result<done> rule_store::set_paused(const std::vector<std::uint32_t>& ids, bool paused) {
@@ -295,14 +316,24 @@ void rule_store::count_live(std::uint32_t id, std::uint64_t broken, std::uint64_
   if (broken) c.latest_ns = now_ns;
 }
 
-nlohmann::json rule_store::describe_common(const live_rule& r, const counter_values& counted) const {
-  counter_values c = counted;
+counter_values rule_store::counted(const live_rule& r, counter_values c) const {
+  const auto at = broken_live_.find(r.id());
+  if (at == broken_live_.end()) return c;
+  c.matched += at->second.broken;  // each is a connection that was met, and an injection, though no call of the target made it
+  c.fired += at->second.broken;
+  c.last_fired_ns = std::max(c.last_fired_ns, at->second.latest_ns);
+  if (c.first_matched_ns == 0) c.first_matched_ns = at->second.latest_ns;
+  return c;
+}
+
+counter_values rule_store::counted(const ended_rule& r) const {
+  const counter_values now = counters(r.rule);  // calls that were under way still count, until the slot has a new owner
+  return counted(r.rule, now.rule == r.rule.id() ? now : r.last);
+}
+
+nlohmann::json rule_store::describe_common(const live_rule& r, const counter_values& c) const {
   live_count now;
   if (const auto at = broken_live_.find(r.id()); at != broken_live_.end()) now = at->second;
-  c.matched += now.broken;  // each is a connection that was met, and an injection, though no call of the target made it
-  c.fired += now.broken;
-  c.last_fired_ns = std::max(c.last_fired_ns, now.latest_ns);
-  if (c.first_matched_ns == 0) c.first_matched_ns = now.latest_ns;
   const abi::rule& rule = r.compiled.rule;
   nlohmann::json out{{"id", rule.id}, {"name", r.compiled.name}, {"kind", abi::effect_table[static_cast<unsigned>(r.spec.kind)].name},
                      {"target", r.compiled.target}, {"dry_run", rule.dry_run != 0}, {"never_matched", c.matched == 0},
@@ -319,7 +350,7 @@ nlohmann::json rule_store::describe_common(const live_rule& r, const counter_val
 }
 
 nlohmann::json rule_store::describe(const live_rule& r) const {
-  nlohmann::json out = describe_common(r, counters(r));
+  nlohmann::json out = describe_common(r, counted(r, counters(r)));
   const std::uint64_t now = monotonic_ns(), ends = r.compiled.rule.ends_at_ns;
   out["remaining_ms"] = ends == 0 ? nlohmann::json() : nlohmann::json(ends > now ? (ends - now) / 1'000'000 : 0);
   out["paused"] = r.paused();
@@ -335,8 +366,7 @@ nlohmann::json rule_store::describe(const live_rule& r) const {
 }
 
 nlohmann::json rule_store::describe(const ended_rule& r) const {
-  const counter_values now = counters(r.rule);  // calls that were under way still count, until the slot has a new owner
-  nlohmann::json out = describe_common(r.rule, now.rule == r.rule.id() ? now : r.last);
+  nlohmann::json out = describe_common(r.rule, counted(r));
   out["remaining_ms"] = 0;
   out["paused"] = false;
   out["state"] = "ended";

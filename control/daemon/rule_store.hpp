@@ -69,6 +69,8 @@ class rule_store {
   bool any_active() const;
   rule_names names_of(std::uint32_t id) const;
   counter_values counters(const live_rule& r) const;
+  // Counters summed over every rule that there ever was, by kind: they never go back.
+  nlohmann::json totals() const;
   nlohmann::json describe(const live_rule& r) const;
   nlohmann::json describe(const ended_rule& r) const;
 
@@ -94,6 +96,9 @@ class rule_store {
   saved_state state_of(const live_map& rules, bool clean) const;
   void forget(live_rule r, const std::string& reason);
   void forget(live_rule r, const std::string& reason, const counter_values& last);
+  void forget_oldest();
+  counter_values counted(const live_rule& r, counter_values c) const;  // with what was broken when it came into force
+  counter_values counted(const ended_rule& r) const;
   void prepare_slot(unsigned slot, std::uint32_t id);
   bool is_name(const live_map& rules, const std::string& name) const;
   std::uint64_t events_of(std::uint32_t id) const;
@@ -114,6 +119,7 @@ class rule_store {
     std::uint64_t broken = 0, unreached = 0, latest_ns = 0;
   };
   std::map<std::uint32_t, live_count> broken_live_;                // by rule, live or ended
+  std::map<abi::effect, counter_values> forgotten_;                // of ended rules that are not remembered any more
   std::uint32_t next_id_ = 1;
   std::uint64_t next_run_ = 1;
   std::uint64_t seed_ = 0;

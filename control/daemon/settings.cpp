@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "control/manual/troff.hpp"
 #include "control/rules/values.hpp"
 
 namespace chaos::daemon {
@@ -26,7 +27,7 @@ constexpr setting_row rows[] = {
 #undef SETTING
 };
 
-constexpr std::uint64_t experiments_most = 64;
+constexpr std::uint64_t experiments_most = 64, http_rate_most = 100'000;
 
 result<done> put_truth(bool& into, const std::string& what, const std::string& text) {
   if (text != "true" && text != "false")
@@ -47,8 +48,12 @@ result<done> put(settings& s, std::string_view name, const std::string& text) {
   else if (name == "foreground") s.foreground = true;
   else if (name == "help") s.help = true;
   else if (name == "version") s.version = true;
+  else if (name == "manual") s.manual = true;
   else if (name == "dry_run") s.dry_run = true;
   else if (name == "stop_file") s.stop_file = text;
+  else if (name == "http") s.http = text;
+  else if (name == "token_file") s.token_file = text;
+  else if (name == "experiments") s.experiments = text;
   else if (name == "enabled") return put_truth(s.enabled, what, text);
   else if (name == "safety") return put_truth(s.safety, what, text);
   else if (name == "seed") {
@@ -65,6 +70,11 @@ result<done> put(settings& s, std::string_view name, const std::string& text) {
     if (!n) return n.error();
     if (*n > experiments_most) return problem{problem_code::bad_value, what + ": " + text + " is more than " + std::to_string(experiments_most), text, {"5"}};
     s.experiments_max = static_cast<unsigned>(*n);
+  } else if (name == "http_rate") {
+    const auto n = rules::parse_count(what, text);
+    if (!n) return n.error();
+    if (*n > http_rate_most) return problem{problem_code::bad_value, what + ": " + text + " is more than " + std::to_string(http_rate_most), text, {"500"}};
+    s.http_rate = static_cast<unsigned>(*n);
   } else if (name == "experiment_timeout") {
     const auto longest = rules::parse_duration(what, text);
     if (!longest) return longest.error();
@@ -173,6 +183,27 @@ std::string usage() {
     out += left + row.help + "\n";
   }
   return out;
+}
+
+std::string manual_page() {
+  using manual::plain;
+  std::string out = manual::head("chaosd", 8, "the control daemon of libchaos");
+  out += ".SH SYNOPSIS\n.B chaosd\n[\\fIOPTION\\fR]...\n.SH DESCRIPTION\n" +
+         plain("One daemon serves one session: it puts rules in force for the programs under the shim, keeps their lease, counts, writes the timeline, "
+               "and keeps the table of experiments. chaos-ctl starts it when it is needed. It returns when its socket answers, with status 0, also when "
+               "another daemon serves that session already. When it ends, however that happens, so do its rules.") + "\n.SH OPTIONS\n" +
+         plain("Those that are marked may also stand in the section [chaosd] of chaos.ini, with _ for -; the command line wins.") + "\n";
+  for (const setting_row& row : rows)
+    out += ".TP\n\\fB" + plain(flag_of(row)) + "\\fR" + (row.form == setting_form::flag ? "" : " \\fI" + plain(row.value_help) + "\\fR") + (row.in_config ? " (chaos.ini)" : "") + "\n" + plain(row.help) + "\n";
+  out += manual::pairs("FILES", {{"chaos.ini", "where sessions lie: settings, e.g. [chaosd], then http = 127.0.0.1:8080"},
+                                 {"SESSION/control.sock", "the control socket; its user and root may use it"},
+                                 {"SESSION/state.json", "what outlives a crash"},
+                                 {"SESSION/timeline.jsonl", "every injection"},
+                                 {"SESSION/audit.jsonl", "who did what"},
+                                 {"SESSION/chaosd.log", "its log"}});
+  out += manual::pairs("ENVIRONMENT", {{"CHAOS_DIR", "where sessions lie"}, {"CHAOS_SESSION", "the session"}, {"CHAOS_CONFIG", "the INI file"}});
+  out += manual::pairs("EXIT STATUS", {{"0", "it serves, or another daemon does"}, {"1", "refused or failed; the reason is on standard error"}, {"2", "a wrong word"}});
+  return out + ".SH SEE ALSO\n\\fBchaos\\-ctl\\fR(1), \\fBchaos\\-ctl\\-experiment\\fR(1); docs/http.md, docs/protocol.md\n";
 }
 
 }  // namespace chaos::daemon

@@ -13,7 +13,7 @@ namespace chaos::daemon {
 
 struct settings {
   std::string session, dir, owner, config, stop_file;
-  bool restore = false, use_syslog = false, foreground = false, help = false, version = false;
+  bool restore = false, use_syslog = false, foreground = false, help = false, version = false, manual = false;
   std::optional<std::uint64_t> seed;
   std::optional<std::uint64_t> default_for_ns;
   int ready_fd = -1;
@@ -23,6 +23,9 @@ struct settings {
   std::uint64_t experiment_timeout_ns = 300'000'000'000;
   std::string max_toxicity = "100%";
   std::vector<std::string> only_processes;
+
+  std::string http, token_file, experiments;
+  unsigned http_rate = 500;
 
   std::set<std::string, std::less<>> said;  // names of the settings that the command line gave
 };
@@ -43,5 +46,6 @@ rules::result<settings> settings_from(int argc, char** argv);
 // Reads s.config, or else the file at `otherwise` if there is one. What the command line said stays.
 rules::result<rules::done> read_config(settings& s, const std::string& otherwise);
 std::string usage();
+std::string manual_page();  // chaosd(8)
 
 }  // namespace chaos::daemon

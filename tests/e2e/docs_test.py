@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import unittest
 
-from harness import BUILD, CTL, SessionTest
+from harness import BUILD, CTL, DAEMON, SessionTest
 
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 
@@ -46,13 +46,25 @@ class Docs(SessionTest):
     def test_man_pages_render_without_a_complaint(self):
         if not shutil.which("groff"):
             self.skipTest("no groff")
-        for name in ["chaos-ctl"] + [f"chaos-ctl-{c[0]}" for c in commands()]:
-            page = os.path.join(BUILD, "docs/man/man1", name + ".1")
+        for name in ["man1/chaos-ctl.1", "man8/chaosd.8"] + [f"man1/chaos-ctl-{c[0]}.1" for c in commands()]:
+            page = os.path.join(BUILD, "docs/man", name)
             done = subprocess.run(["groff", "-man", "-Tutf8", "-wall", "-ww", "-P-cbou", page], text=True, capture_output=True)
             self.assertEqual((done.returncode, done.stderr), (0, ""), name)
             for heading in ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS"):
                 self.assertRegex(done.stdout, rf"(?m)^{heading}$")
             self.assertNotIn("\\", done.stdout)
+
+    def test_chaosd_tells_every_setting_in_help_and_manual(self):
+        with open(os.path.join(SOURCE, "control/daemon/settings.def"), encoding="utf-8") as f:
+            rows = re.findall(r'^SETTING\((\w+), +(\w+), +"([^"]*)", +(\d)', f.read(), re.M)
+        self.assertGreater(len(rows), 20)
+        usage = subprocess.run([DAEMON, "--help"], text=True, capture_output=True, check=True).stdout
+        manual = subprocess.run(["groff", "-man", "-Tutf8", "-P-cbou"], input=subprocess.run([DAEMON, "--manual"], text=True, capture_output=True, check=True).stdout,
+                                text=True, capture_output=True, check=True).stdout.replace("\u2010", "-")
+        for name, form, value, config in rows:
+            flag = "--" + name.replace("_", "-") + (f" {value}" if form != "flag" else "")
+            self.assertIn(f"  {flag}", usage)
+            self.assertIn(flag + (" (chaos.ini)" if config == "1" else ""), manual)
 
     def test_man_pages_of_the_build_are_those_of_the_program(self):
         folder = os.path.join(self.dir, "man")
