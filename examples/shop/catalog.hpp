@@ -5,6 +5,7 @@
 #pragma once
 #include <atomic>
 #include <cstdlib>
+#include <iostream>
 #include <optional>
 #include <string>
 
@@ -19,23 +20,24 @@ struct settings {
   unsigned pool = 16;    // connections to PostgreSQL
   std::chrono::milliseconds timeout{100}, recovery{500};
   std::chrono::seconds item_ttl{60};
+  std::chrono::seconds l1{0};  // while Redis fails, items that this process sold at most so long ago are sold again; 0: never
   bool resilience = true;  // off: the shop that experiments must find out, see find_unprotected()
 };
 
 struct item {
   std::string json;
-  const char* from;  // redis or postgres
+  const char* from;  // redis, l1 or postgres
 };
 
 class catalog {
  public:
   explicit catalog(const settings& s)
-      // No L1 here: with both stores down the shop says so rather than sell at yesterday's price.
+      // No L1 unless it is asked for: with both stores down the shop says so rather than sell at yesterday's price.
       : redis_(s.redis, {.connect_timeout = s.timeout,
                          .timeout = s.timeout,
-                         .l1_entries = 1,
+                         .l1_entries = s.l1.count() ? 10'000u : 1u,
                          .l1_fresh = {},
-                         .l1_stale = {},
+                         .l1_stale = s.l1,
                          .breaker = {.recovery_timeout = s.recovery}}),
         pg_([conninfo = s.postgres] { return conninfo.empty() ? from_environment() : conninfo; },
             s.resilience ? s.timeout : unprotected_timeout, s.pool),
@@ -46,12 +48,16 @@ class catalog {
   // nullopt = no such item.
   chaos::result<std::optional<item>> find(int id) {
     const std::string key = "item:" + std::to_string(id);
-    if (auto cached = redis_.get(key); cached && *cached) {
+    auto cached = redis_.get(key);
+    if (cached.cause()) log("redis", *cached.cause());
+    if (cached && *cached) {
       ++hits_;
-      return std::optional<item>({std::move(**cached), "redis"});
+      const bool live = cached.source() == chaos::source::live;
+      return std::optional<item>({std::move(**cached), live ? "redis" : "l1"});
     }
     ++misses_;
     auto found = postgres_.call([&] { return select(id); });
+    if (!found) log("postgres", found.error());
     if (found && *found) static_cast<void>(redis_.set(key, (*found)->json, ttl_));  // the breaker knows how it went
     return found;
   }
@@ -66,7 +72,9 @@ class catalog {
     }
     ++misses_;
     auto found = select(id);
-    if (found) cache.run({{"SETEX", key, std::to_string(ttl_.count()), found->json}});
+    if (!found) return found;
+    const auto kept = cache.run({{"SETEX", key, std::to_string(ttl_.count()), found->json}})[0];
+    if (kept.kind == chaos::redis_reply::error) throw std::runtime_error("redis: " + kept.string);
     return found;
   }
 
@@ -87,6 +95,12 @@ class catalog {
 
  private:
   static constexpr std::chrono::milliseconds unprotected_timeout{60'000};
+
+  // What a breaker rejects has been told when it happened.
+  static void log(const char* who, const chaos::failure& why) {
+    if (why.kind == chaos::failure_kind::open) return;
+    std::clog << std::string("shop: ") + who + ": " + to_string(why.kind) + ": " + why.message() + "\n" << std::flush;
+  }
 
   static std::string from_environment() {
     const char* const url = std::getenv("DATABASE_URL");

@@ -1,7 +1,7 @@
 // An HTTP shop that keeps selling when its cache fails, and says no quickly when its database fails too.
 //
 //   shop --port 8080 --redis redis://127.0.0.1:6379 --postgres "host=127.0.0.1 dbname=shop" --create 1000 --pool 16
-//   curl -i http://127.0.0.1:8080/item/7      200, X-Source: redis | postgres; 404; 503 with Retry-After
+//   curl -i http://127.0.0.1:8080/item/7      200, X-Source: redis | l1 | postgres; 404; 503 with Retry-After
 //   curl http://127.0.0.1:8080/healthz        200: it lives; and the state of both breakers
 //   curl http://127.0.0.1:8080/readyz         200: it sells; 503: it can not (PostgreSQL's breaker is open)
 //   curl http://127.0.0.1:8080/metrics        Prometheus: answers, latency histogram, cache hit ratio, use of the pool
@@ -33,7 +33,7 @@ struct options : shop::settings {
 [[noreturn]] void usage(const std::string& wrong) {
   std::cerr << "shop: " << wrong
             << "\nusage: shop [--port N] [--redis URL] [--postgres CONNINFO] [--pool N] [--threads N] [--timeout-ms N] [--recovery-ms N] "
-               "[--ttl-s N] [--create ITEMS] [--resilience on|off]\n";
+               "[--ttl-s N] [--l1-s N] [--create ITEMS] [--resilience on|off]\n";
   std::exit(2);
 }
 
@@ -66,6 +66,8 @@ options parse(int argc, char** argv) {
       o.recovery = std::chrono::milliseconds(number(1, 3'600'000));
     else if (name == "--ttl-s")
       o.item_ttl = std::chrono::seconds(number(1, 86'400));
+    else if (name == "--l1-s")
+      o.l1 = std::chrono::seconds(number(1, 86'400));
     else if (name == "--create")
       o.create = number(1, 1'000'000);
     else if (name == "--resilience") {
@@ -116,7 +118,8 @@ int main(int argc, char** argv) try {
         response.status = 404;
         response.set_content("no such item\n", "text/plain");
       } else {
-        what = (*found)->from == std::string_view("redis") ? shop::metrics::redis : shop::metrics::postgres;
+        const std::string_view from = (*found)->from;
+        what = from == "redis" ? shop::metrics::redis : from == "l1" ? shop::metrics::l1 : shop::metrics::postgres;
         response.set_header("X-Source", (*found)->from);
         response.set_content((*found)->json + "\n", "application/json");
       }

@@ -13,7 +13,7 @@ namespace shop {
 
 class metrics {
  public:
-  enum answer { redis, postgres, not_found, unavailable, error, answers };
+  enum answer { redis, l1, postgres, not_found, unavailable, error, answers };
 
   void count(answer what, std::chrono::nanoseconds took) {
     ++by_answer_[what];
@@ -24,7 +24,7 @@ class metrics {
   }
 
   std::string text(const catalog& c) const {
-    static constexpr const char* names[] = {"redis", "postgres", "not_found", "unavailable", "error"};
+    static constexpr const char* names[] = {"redis", "l1", "postgres", "not_found", "unavailable", "error"};
     std::ostringstream out;
     const auto family = [&](const char* name, const char* type, const char* help) {
       out << "# HELP shop_" << name << ' ' << help << "\n# TYPE shop_" << name << ' ' << type << '\n';
