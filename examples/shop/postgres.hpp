@@ -30,13 +30,13 @@ class pg_connection {
  public:
   pg_connection(const std::string& conninfo, steady::time_point deadline) : pg_(PQconnectStart(conninfo.c_str())) {
     if (!pg_ || PQstatus(pg_.get()) == CONNECTION_BAD) fail();
+    if (PQsetnonblocking(pg_.get(), 1) != 0) fail();  // before connecting: libpq would wait without an end to send the first packet
     for (;;) {
       const auto step = PQconnectPoll(pg_.get());
       if (step == PGRES_POLLING_OK) break;
       if (step == PGRES_POLLING_FAILED) fail();
       wait(step == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline);
     }
-    if (PQsetnonblocking(pg_.get(), 1) != 0) fail();
   }
 
   std::vector<row> query(const char* sql, const std::vector<std::string>& parameters, steady::time_point deadline) {

@@ -161,7 +161,7 @@ class Experiment(SessionTest):
 
     def test_wrong_use(self):
         path = self.file()
-        for words, said in ((["run"], "FILE"), (["runn", path], "did you mean 'run'"), (["run", path, path], "one FILE"), ([], "run, validate, report, keys"),
+        for words, said in ((["run"], "FILE"), (["runn", path], "did you mean 'run'"), (["validate", path, path], "one FILE"), ([], "run, validate, report, keys"),
                             (["run", path, "--report", "x.pdf"], ".html"), (["validate", path, "--dry-run"], "experiment run")):
             answer = self.ctl("experiment", *words, check=USAGE)
             self.assertIn(said, answer.err)

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -54,13 +55,11 @@ result<std::string> only_file(const invocation& from) {
   return problem{n < 2 ? problem_code::missing_word : problem_code::unexpected_word, "experiment " + from.words[0] + " takes one FILE (- for standard input)", n < 2 ? "" : from.words[2], {"FILE"}};
 }
 
-result<ex::plan> read_plan(const invocation& from) {
-  const auto text = only_file(from);
-  if (!text) return text.error();
-  auto plan = ex::parse_plan(*text, ex::process_environment());
+result<ex::plan> plan_of(const std::string& path, const std::string& text) {
+  auto plan = ex::parse_plan(text, ex::process_environment());
   if (plan) return plan;
   problem p = plan.error();
-  p.message = from.words[1] + (p.message.starts_with("line ") ? ", " : ": ") + p.message;
+  p.message = path + (p.message.starts_with("line ") ? ", " : ": ") + p.message;
   return p;
 }
 
@@ -78,7 +77,9 @@ int status_of(const ex::outcome& o) {
 std::string count_of(std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); }
 
 int validate(const invocation& from) {
-  const auto read = read_plan(from);
+  const auto text = only_file(from);
+  if (!text) return report(text.error(), from);
+  const auto read = plan_of(from.words[1], *text);
   if (!read) return report(read.error(), from);
   const ex::plan& plan = *read;
   if (from.json) {
@@ -99,37 +100,118 @@ int validate(const invocation& from) {
   return exits::done;
 }
 
+struct candidate {
+  std::string path, name;  // name: of the file, without folder and ending
+  ex::plan plan;
+};
+
+// The files that were named, and the *.ini of folders that were, in order. All of them are read before one is run.
+result<std::vector<candidate>> read_candidates(const invocation& from) {
+  if (from.words.size() < 2) return problem{problem_code::missing_word, "experiment run takes one FILE (- for standard input), several, or a FOLDER of them", "", {"FILE", "FOLDER"}};
+  std::vector<std::string> paths;
+  for (const auto& word : std::span(from.words).subspan(1)) {
+    std::error_code ignored;
+    if (!std::filesystem::is_directory(word, ignored)) {
+      paths.push_back(word);
+      continue;
+    }
+    std::vector<std::string> inside;
+    for (const auto& file : std::filesystem::directory_iterator(word, ignored))
+      if (file.path().extension() == ".ini") inside.push_back(file.path());
+    if (inside.empty()) return problem{problem_code::failed, "there is no .ini in " + word, word, {}};
+    std::ranges::sort(inside);
+    paths.insert(paths.end(), inside.begin(), inside.end());
+  }
+  std::vector<candidate> all;
+  std::vector<std::string> names;
+  const std::string only = from.get("--only");
+  for (const auto& path : paths) {
+    names.push_back(std::filesystem::path(path).stem());
+    if (from.has("--only") && names.back() != only) continue;
+    const auto text = read_file(path);
+    if (!text) return text.error();
+    auto plan = plan_of(path, *text);
+    if (!plan) return plan.error();
+    all.push_back({path, names.back(), std::move(*plan)});
+  }
+  if (all.empty()) return rules::unknown_word(problem_code::bad_value, "experiment", only, names);
+  return all;
+}
+
+struct run_result {
+  json document;
+  int status;
+};
+
+result<run_result> run_plan(const invocation& from, const ex::plan& plan, const session_location& where) {
+  auto entry = ex::registration::begin(where.folder, plan, from.has("--dry-run"));
+  if (!entry) return entry.error();
+  experiment_session session(where);
+  ex::manner how;
+  how.dry_run = (*entry)->dry_run();
+  how.registry = entry->get();
+  how.signal = &caught;
+  progress_line progress(plan);
+  if (!from.json) {
+    how.tell = [&](ex::phase p, const std::string& length) { progress.phase(p, length); };
+    how.show = [&](const ex::live& now) { progress.show(now); };
+  }
+  const auto outcome = ex::run(plan, session, how);
+  (*entry)->end(outcome);
+  progress.clear();
+  return run_result{ex::json_of(outcome), status_of(outcome)};
+}
+
+// Several: each has its report (FILE-NAME.html for FILE.html) and its line, and at the end it is said how many held.
+int run_suite(const invocation& from, const std::vector<candidate>& all, const std::vector<report_file>& files, const session_location& where) {
+  json documents = json::array();
+  table lines({"", "experiment", ""});
+  std::size_t held = 0;
+  bool failed = false, not_tested = false;
+  std::error_code ignored;
+  for (const auto& f : files)  // made to see that it can be
+    if (std::filesystem::is_empty(f.path, ignored)) std::filesystem::remove(f.path, ignored);
+  for (const auto& one : all) {
+    if (caught) {
+      not_tested = true;
+      break;
+    }
+    if (!from.json) note(one.name);
+    auto ran = run_plan(from, one.plan, where);
+    if (!ran) return report(ran.error(), from);
+    auto own = files;
+    for (auto& f : own) f.path.insert(f.path.rfind('.'), "-" + one.name);
+    if (!write_reports(ran->document, own)) not_tested = true;
+    held += ran->status == exits::done;
+    failed = failed || ran->status == exits::hypothesis_failed;
+    not_tested = not_tested || ran->status == exits::failed;
+    if (!from.json && ran->status != exits::done) print(experiment_text(ran->document) + "\n");
+    lines.row({ran->status == exits::done ? paint(ink::green, "PASS") : paint(ink::red, "FAIL"), one.name, text_of(ran->document, "reason")});
+    ran->document["file"] = one.path;
+    documents.push_back(std::move(ran->document));
+  }
+  if (from.json) print_json({{"experiments", documents}, {"passed", held}, {"total", all.size()}});
+  else print(lines.text() + "\n" + std::to_string(held) + " of " + std::to_string(all.size()) + " passed\n");
+  return failed ? exits::hypothesis_failed : not_tested ? exits::failed : exits::done;
+}
+
 int run_it(const invocation& from) {
-  const auto plan = read_plan(from);
-  if (!plan) return report(plan.error(), from);
+  const auto all = read_candidates(from);
+  if (!all) return report(all.error(), from);
   const auto files = report_files(from);
   if (!files) return report(files.error(), from);
   const auto where = session_of(from);
   if (!where) return report(where.error(), from);
   if (auto link = daemon_for(from, *where); !link) return report(link.error(), from);
   catch_signals();
-  auto entry = ex::registration::begin(where->folder, *plan, from.has("--dry-run"));
-  if (!entry) return report(entry.error(), from);
-  experiment_session session(*where);
-  ex::manner how;
-  how.dry_run = (*entry)->dry_run();
-  how.registry = entry->get();
-  how.signal = &caught;
-  progress_line progress(*plan);
-  if (!from.json) {
-    how.tell = [&](ex::phase p, const std::string& length) { progress.phase(p, length); };
-    how.show = [&](const ex::live& now) { progress.show(now); };
-  }
-  const auto outcome = ex::run(*plan, session, how);
-  (*entry)->end(outcome);
-  progress.clear();
-
-  const json document = ex::json_of(outcome);
-  const bool written = write_reports(document, *files);
-  if (from.json) print_json(document);
-  else print(experiment_text(document));
-  const int status = status_of(outcome);
-  return status == exits::done && !written ? exits::failed : status;
+  std::error_code ignored;
+  if (from.words.size() > 2 || std::filesystem::is_directory(from.words[1], ignored)) return run_suite(from, *all, *files, *where);
+  const auto ran = run_plan(from, all->front().plan, *where);
+  if (!ran) return report(ran.error(), from);
+  const bool written = write_reports(ran->document, *files);
+  if (from.json) print_json(ran->document);
+  else print(experiment_text(ran->document));
+  return ran->status == exits::done && !written ? exits::failed : ran->status;
 }
 
 int show_report(const invocation& from) {
@@ -185,7 +267,7 @@ struct action {
 }  // namespace
 
 int experiment(const invocation& from) {
-  static const std::vector<action> actions{{"run", run_it, {"--report", "--dry-run"}}, {"validate", validate, {}}, {"report", show_report, {"--report", "--format"}}, {"keys", list_keys, {}},
+  static const std::vector<action> actions{{"run", run_it, {"--report", "--dry-run", "--only"}}, {"validate", validate, {}}, {"report", show_report, {"--report", "--format"}}, {"keys", list_keys, {}},
                                            {"list", experiment_table, {}}, {"status", experiment_table, {}}, {"stop", experiment_table, {}}, {"pause", experiment_table, {}}, {"resume", experiment_table, {}}};
   std::vector<std::string> names;
   for (const auto& a : actions) names.emplace_back(a.name);

@@ -1,0 +1,28 @@
+"""A hypothesis that cannot fail is worth nothing: on a system without resilience (shop_stage.py says what is missing there) each
+experiment of examples/experiments fails, and for its own reason."""
+import unittest
+
+from harness import until
+from shop_experiments import WHY
+from shop_stage import StageTest
+
+
+class ExperimentsFail(StageTest):
+    def test_the_emergency_stop_of_a_system_that_suffers_helps_at_once(self):
+        self.set_up_stage("off")
+        p = self.start_emergency()
+        self.assertFalse(self.sells(), "without resilience it does not sell meanwhile")
+        self.ok("stop")
+        until(self.sells, "that it sells again", deadline=5)
+        p.communicate(timeout=20)
+
+
+def add(name):
+    setattr(ExperimentsFail, f"test_{name.replace('-', '_')}", lambda self: self.fails(name, *WHY[name]))
+
+
+for experiment in WHY:
+    add(experiment)
+
+if __name__ == "__main__":
+    unittest.main()
