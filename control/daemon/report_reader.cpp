@@ -1,5 +1,6 @@
 #include "report_reader.hpp"
 
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +20,16 @@ namespace {
 
 // offsetof in types with atomics is conditionally supported; these are standard layout.
 #define OFFSET(member) offsetof(abi::report_page, member)
+
+std::size_t lane_at(unsigned cpu, unsigned slot) {
+  return OFFSET(lanes) + (cpu * abi::rule_max + slot) * sizeof(abi::rule_lane);
+}
+
+// CPUs that can have counted.
+unsigned cpus() {
+  static const unsigned n = std::min<unsigned>(abi::lane_max, static_cast<unsigned>(std::max(1, get_nprocs_conf())));
+  return n;
+}
 
 std::string bounded(const char* text, std::size_t room) { return {text, strnlen(text, room)}; }
 
@@ -65,6 +76,13 @@ counter_values report_reader::counters(unsigned slot) const {
 #include "chaos/abi/counters.def"
 #undef RULE_COUNTER
 #undef SESSION_COUNTER
+  for (unsigned cpu = 0; cpu < cpus(); ++cpu) {
+    std::uint64_t lane[2];
+    static_assert(sizeof lane == sizeof(abi::rule_lane));
+    read(lane, sizeof lane, lane_at(cpu, slot));
+    out.matched += lane[0];
+    out.bytes += lane[1];
+  }
   return out;
 }
 
@@ -75,6 +93,10 @@ void report_reader::give_out(unsigned slot, std::uint32_t rule) const {
   // past the end of a truncated page this would only make the file grow by a line
   if (protocol::libc_sys::size(fd_) != static_cast<long>(sizeof(abi::report_page))) return;
   if (pwrite(fd_, raw, sizeof raw, static_cast<off_t>(OFFSET(rules) + slot * sizeof raw)) < 0) return;
+  for (unsigned cpu = 0; cpu < cpus(); ++cpu) {
+    const unsigned char nothing[sizeof(abi::rule_lane)] = {};
+    if (pwrite(fd_, nothing, sizeof nothing, static_cast<off_t>(lane_at(cpu, slot))) < 0) return;
+  }
 }
 
 session_values report_reader::session() const {

@@ -52,7 +52,7 @@ json daemon::stats() const {
 #include "chaos/abi/counters.def"
 #undef RULE_COUNTER
 #undef SESSION_COUNTER
-  out["events_published"] = s.events_published + own_events_;
+  out["events_published"] = report_.ring_head() + own_events_;
   return out;
 }
 

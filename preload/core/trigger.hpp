@@ -28,20 +28,30 @@ struct trigger_result {
   std::uint64_t operation = 0;
 };
 
+inline std::uint64_t next_operation(rule_state& s) { return s.operations.fetch_add(1, std::memory_order_relaxed) + 1; }
+
+// Would the rule take effect on this operation? Changes nothing.
 // `scope_key()` names the rule and the scope; toxicity is drawn from it alone, so that it holds for the scope's life. It is
 // asked only when something is drawn.
 // `passed`: bytes that went by in this scope since the rule first met it.
 template <class Key>
-trigger_result pull(const abi::rule& r, rule_state& s, Key scope_key, std::uint64_t passed) {
+bool would_fire(const abi::rule& r, const rule_state& s, std::uint64_t operation, Key scope_key, std::uint64_t passed) {
+  if (r.chance == 0) return false;
+  if (r.toxicity < abi::certain && !draws(scope_key(), 0).chance(r.toxicity)) return false;
+  if (passed < r.after_bytes) return false;
+  if (!when_says(r.when, operation)) return false;
+  const std::uint64_t fired = s.fired.load(std::memory_order_relaxed);
+  if (fired >= r.times) return false;
+  if (r.space_bytes && fired && passed - s.fired_at_bytes.load(std::memory_order_relaxed) < r.space_bytes) return false;
+  return r.chance >= abi::certain || draws(scope_key(), operation).chance(r.chance);
+}
+
+// `operation`: the number that next_operation() gave.
+template <class Key>
+trigger_result pull(const abi::rule& r, rule_state& s, std::uint64_t operation, Key scope_key, std::uint64_t passed) {
   trigger_result out;
-  out.operation = s.operations.fetch_add(1, std::memory_order_relaxed) + 1;
-  if (r.toxicity < abi::certain && !draws(scope_key(), 0).chance(r.toxicity)) return out;
-  if (passed < r.after_bytes) return out;
-  if (!when_says(r.when, out.operation)) return out;
-  if (r.space_bytes && s.fired.load(std::memory_order_relaxed) &&
-      passed - s.fired_at_bytes.load(std::memory_order_relaxed) < r.space_bytes)
-    return out;
-  if (r.chance < abi::certain && (r.chance == 0 || !draws(scope_key(), out.operation).chance(r.chance))) return out;
+  out.operation = operation;
+  if (!would_fire(r, s, operation, scope_key, passed)) return out;
   std::uint64_t fired = s.fired.load(std::memory_order_relaxed);
   do {
     if (fired >= r.times) return out;

@@ -26,15 +26,14 @@
 
 namespace chaos::effects {
 
-inline verdict compose(core::judgement& j, const situation& s) {
-  verdict v;
+inline void compose(core::judgement& j, const situation& s, verdict& v) {
+  v = no_verdict;
   unsigned kept = 0;
   for (unsigned i = 0; i < j.count; ++i) {
-    core::fired_rule f = j.fired[i];
     core::fired_rule& place = j.fired[kept];
-    place = f;
+    if (i != kept) place = j.fired[i];
     bool took = true;
-    switch (f.rule->kind) {
+    switch (place.rule->kind) {
       case abi::effect::latency: latency::apply(place, s, v); break;
       case abi::effect::error: error::apply(place, s, v); took = place.error != 0; break;
       case abi::effect::down: down::apply(place, s, v); break;
@@ -62,14 +61,13 @@ inline verdict compose(core::judgement& j, const situation& s) {
       case abi::effect::count: took = false; break;
     }
     if (!took) {
-      f.state->fired.fetch_sub(1, std::memory_order_relaxed);
+      place.state->fired.fetch_sub(1, std::memory_order_relaxed);
       continue;
     }
     ++kept;
     if (v.end != ending::none) break;
   }
   j.count = kept;
-  return v;
 }
 
 }  // namespace chaos::effects

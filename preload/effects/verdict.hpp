@@ -30,6 +30,8 @@ struct verdict {
   unsigned corrupting = 0;                // how many of the fired rules flip bits
 };
 
+inline constexpr verdict no_verdict{};  // copied, which is quicker than made anew
+
 // What the effects need to know of the call beyond the rule.
 struct situation {
   abi::function_id function;

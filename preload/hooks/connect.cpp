@@ -88,7 +88,7 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
   const effects::verdict& what = made.verdict;
   const bool nonblocking = sys::is_nonblocking(fd);
   const bool stream = !d || (d->role & abi::classes::streams);
-  std::uint64_t due = what.delay_ns ? made.facts.now_ns + what.delay_ns : 0;
+  std::uint64_t due = what.delay_ns ? made.now_ns + what.delay_ns : 0;
   const std::uint32_t rule = made.judged.count ? made.judged.fired[0].rule->id : 0;
 
   if (what.end == effects::ending::crash) {
@@ -115,10 +115,10 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
         if (result != -ENOTSUP) return finish(d, fd, made, text, caller, result);
       }
       if (!blackhole) return finish(d, fd, made, text, caller, -ECONNREFUSED);
-      const std::uint64_t own = send_deadline(fd, made.facts.now_ns);
+      const std::uint64_t own = send_deadline(fd, made.now_ns);
       report_fired(made, text, d ? d->ordinal : 0, 0, caller, abi::event_flags::blocked);
       made.judged.count = 0;
-      const waited w = hold_until(own ? own : made.facts.now_ns + kernel_patience_ns, what.ender->rule->id);
+      const waited w = hold_until(own ? own : made.now_ns + kernel_patience_ns, what.ender->rule->id);
       if (w == waited::interrupted) return finish(d, fd, made, text, caller, -EINTR);
       if (w == waited::due) return finish(d, fd, made, text, caller, own ? -EINPROGRESS : -ETIMEDOUT);
       break;  // the rule is gone: the connect goes through
@@ -168,7 +168,7 @@ bool before_accept(abi::function_id self, int listener, const void* caller, int&
     const effects::verdict& what = made.verdict;
     if (what.end == effects::ending::crash) end_process(made);
     if (!serve_pause(made, error)) { work.end(); return false; }
-    if (what.delay_ns && !sys::is_nonblocking(listener) && hold_until(made.facts.now_ns + what.delay_ns, made.judged.fired[0].rule->id) == waited::interrupted) {
+    if (what.delay_ns && !sys::is_nonblocking(listener) && hold_until(made.now_ns + what.delay_ns, made.judged.fired[0].rule->id) == waited::interrupted) {
       error = EINTR;
       good = false;
     } else if (what.end == effects::ending::error) {

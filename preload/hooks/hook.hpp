@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "quick_no.hpp"
 #include "preload/runtime/decide.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/descriptors.hpp"
@@ -62,6 +63,7 @@ struct frame {
   decision made;
   std::int32_t error;
   long result;
+  quick_answer asked;           // the operation that was counted before, if any
   std::uint64_t moves;          // bytes that the call could move, as the program asked
   std::uint64_t wanted, gathered;  // MSG_WAITALL: bytes in all, and of earlier rounds
   std::uint64_t pending;        // bytes that a stream still holds
@@ -102,8 +104,10 @@ inline Ret failure(int error) {
 }
 
 template <abi::fails how, class Ret, class Real>
-[[gnu::noinline]] Ret run_slowly(abi::function_id self, abi::class_set classes, const call& c, const void* caller, Real real_call) {
+[[gnu::noinline]] Ret run_slowly(abi::function_id self, abi::class_set classes, const call& c, const void* caller, Real real_call,
+                                 const quick_answer& asked = {}) {
   frame f;  // not initialised: large, and most calls touch little of it
+  f.asked = asked;
   f.function = self;
   f.c = c;
   f.caller = caller;
@@ -132,14 +136,35 @@ template <abi::fails how, class Ret, class Real>
   }
 }
 
-template <abi::fails how, class Ret, class Make, class Real>
-[[gnu::always_inline]] inline Ret run(abi::function_id self, abi::class_set classes, Make make_call, const void* caller, Real real_call) {
-  return run_slowly<how, Ret>(self, classes, make_call(), caller, real_call);
+// Calls that move data over the one descriptor that is their first argument: when no rule can match it, or says no, they
+// go straight to libc. Not those that make, end or join descriptors, which must be told of in any case.
+constexpr bool has_short_way(abi::function_id f) {
+  using enum abi::function_id;
+  if (f == sendfile || f == sendfile64 || f == splice || f == copy_file_range) return false;
+  const abi::class_set c = abi::function_table[static_cast<unsigned>(f)].classes;
+  return (c & (abi::classes::data | abi::classes::file_io | abi::classes::sync)) && !(c & (abi::classes::descriptor | abi::classes::close));
+}
+
+template <abi::function_id self, class Ret, class Make, class Real>
+[[gnu::always_inline]] inline Ret run(Make make_call, const void* caller, Real real_call) {
+  constexpr const abi::function_info& info = abi::function_table[static_cast<unsigned>(self)];
+  const call c = make_call();
+  if constexpr (has_short_way(self) && (info.classes & abi::classes::streams) && info.how == abi::fails::minus_one) {
+    const quick_answer asked = ask_quickly(self, info.classes, c.fd, c.flags);
+    if (asked.answer != quick_answer::said::no) return run_slowly<info.how, Ret>(self, info.classes, c, caller, real_call, asked);
+    const Ret result = real_call();
+    settle(asked, static_cast<long>(result));
+    return result;
+  } else {
+    return run_slowly<info.how, Ret>(self, info.classes, c, caller, real_call);
+  }
 }
 
 // What concerns the whole thread or process (process.cpp).
 bool serve_pause(const decision& made, std::int32_t& error);
-void wait_with_the_others();             // pause --process-wide
+extern std::atomic<std::uint64_t> all_paused_until;  // pause --process-wide; 0: never
+inline bool others_paused() { return all_paused_until.load(std::memory_order_relaxed) != 0; }
+void wait_with_the_others();
 [[noreturn]] void end_process(const decision& made);  // report first
 
 // Our own work in this thread: hooks reached from it pass through.

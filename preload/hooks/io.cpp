@@ -8,6 +8,7 @@
 #include "own.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
+#include "preload/runtime/owner.hpp"
 #include "preload/runtime/wait.hpp"
 
 namespace chaos::hooks {
@@ -228,16 +229,20 @@ void corrupt_in(frame& f, std::uint64_t n) {
 
 void report_here(frame& f, std::uint64_t bytes, std::uint8_t flags = 0) {
   if (!f.made.judged.count) return;
-  char text[sizeof abi::event::text];
-  text[0] = 0;
+  char room[sizeof abi::event::text];
+  const char* text = "";
   std::uint32_t connection = 0;
   std::uint8_t address[16];
   std::uint16_t port = 0;
   if (f.d && f.d->per_call && parse_address(f.c.to ? f.c.to : f.c.from, f.c.to ? f.c.to_len : f.c.from && f.c.from_len ? *f.c.from_len : 0, address, port))
-    describe_address(address, port, text, sizeof text);
-  else if (f.d) describe(*f.d, f.c.fd, text, sizeof text);
-  else if (f.c.path) { strncpy(text, f.c.path, sizeof text - 1); text[sizeof text - 1] = 0; }
-  if (f.http) http_describe(*f.d, f.acts_as & in_data ? core::http::way::in : core::http::way::out, text, sizeof text);
+    text = room, describe_address(address, port, room, sizeof room);
+  else if (f.d) text = describe(*f.d, f.c.fd, room, sizeof room);
+  else if (f.c.path) text = f.c.path;
+  if (f.http) {
+    if (text != room) strncpy(room, text, sizeof room - 1)[sizeof room - 1] = 0;
+    text = room;
+    http_describe(*f.d, f.acts_as & in_data ? core::http::way::in : core::http::way::out, room, sizeof room);
+  }
   if (f.d) connection = f.d->ordinal;
   report_fired(f.made, text, connection, bytes, f.caller, flags);
 }
@@ -268,9 +273,9 @@ bool serve_delay(frame& f) {
   std::uint32_t rule = 0;
   for (unsigned i = 0; i < f.made.judged.count; ++i)
     if (f.made.judged.fired[i].delay_ns) rule = f.made.judged.fired[i].rule->id;
-  const waited w = hold_until(f.made.facts.now_ns + delay, rule);
+  const waited w = hold_until(f.made.now_ns + delay, rule);
   if (w != waited::due) {  // let go early: what is counted is what was really added
-    const std::uint64_t really = sys::now_ns() - f.made.facts.now_ns;
+    const std::uint64_t really = sys::now_ns() - f.made.now_ns;
     for (unsigned i = 0; i < f.made.judged.count; ++i)
       f.made.judged.fired[i].delay_ns = least(f.made.judged.fired[i].delay_ns, really);
   }
@@ -327,7 +332,7 @@ bool serve_ending(frame& f, road& way) {
         return true;
       }
       const int option = (f.acts_as & in_data) ? SO_RCVTIMEO : SO_SNDTIMEO;
-      const waited w = hold_until(deadline_of(f.c.fd, option, f.made.facts.now_ns), ender);
+      const waited w = hold_until(deadline_of(f.c.fd, option, f.made.now_ns), ender);
       if (w == waited::interrupted) { f.error = EINTR; return true; }
       if (w == waited::due) { f.error = EAGAIN; return true; }
       f.error = 0;
@@ -385,6 +390,11 @@ void decide_here(frame& f, std::uint64_t bytes, core::effect_set kinds) {
     memcpy(mask, f.http ? f.http_mask : f.d->mask, sizeof mask);
   }
   core::facts_of_call facts{.function = f.function, .acts_as = f.acts_as, .kinds = kinds, .size = f.moves, .bytes = bytes};
+  if (f.asked.answer == quick_answer::said::yes) {
+    f.asked.answer = quick_answer::said::nothing;
+    if (f.asked.generation == f.view->generation.load(std::memory_order_relaxed)) facts.operation = f.asked.operation;
+    else take_back(f.asked);
+  }
   if ((f.acts_as & (cls::file_io | cls::sync)) && full_disk_among(*f.view, mask)) facts.grows = growth(f);
   decide(facts, mask, f.d, *f.view, f.caller, f.made);
 }
@@ -420,7 +430,7 @@ void end_if_crashing(frame& f) {
 // Upstream bandwidth: asleep where the caller asked to block; else as much as may go now, or EAGAIN and no readiness.
 bool send_through_bucket(frame& f) {
   const abi::rule& r = *f.made.verdict.bandwidth->rule;
-  const std::uint64_t rate = r.bytes ? r.bytes : 1, now = f.made.facts.now_ns;
+  const std::uint64_t rate = r.bytes ? r.bytes : 1, now = f.made.now_ns;
   std::atomic<std::uint64_t>* shared = shared_bucket(r);
   std::atomic<std::uint64_t>& bucket = shared ? *shared : f.d->send_empty_ns;
   begin_empty(bucket, now);
@@ -586,10 +596,12 @@ road enter(frame& f) {
   f.asked_msg = nullptr;
   f.moves = f.pending = 0;
   f.made.judged.count = f.made.judged.matched = 0;
-  f.made.verdict = {};
+  f.made.verdict = effects::no_verdict;
   if (inside()) return road::pass;
   inside_scope work;
   const road way = enter_inside(f);
+  if (f.asked.answer == quick_answer::said::yes) take_back(f.asked);  // it never came to the question
+  f.asked.answer = quick_answer::said::nothing;
   work.end();
   return way;
 }
@@ -614,7 +626,7 @@ long leave(frame& f, long result, int& error) {
   } else if (f.d && (f.acts_as & cls::file_io) && moved && f.made.verdict.corrupting && !f.c.out) {
     corrupt_in(f, least(moved, f.moves));
   }
-  if (f.d && output && moved) f.d->out_bytes.fetch_add(moved, std::memory_order_relaxed);
+  if (f.d && output && moved) owner_window(*f.d).add(f.d->out_bytes, moved);
   if (f.d && f.made.verdict.limiter && moved >= f.made.verdict.limit && !f.peeks) end_at_limit(f);
   if (input && !moved && f.made.judged.count) take_back(f, core::of(abi::effect::corrupt) | core::of(abi::effect::slicer));
   if (f.asked_msg) {

@@ -21,7 +21,7 @@ bool lookup_fails(abi::function_id self, const char* host, const void* caller, i
   report_fired(made, host, 0, 0, caller);
   if (made.verdict.end == effects::ending::crash) end_process(made);
   serve_pause(made, error);
-  if (made.verdict.delay_ns) hold_until(made.facts.now_ns + made.verdict.delay_ns, made.judged.fired[0].rule->id);
+  if (made.verdict.delay_ns) hold_until(made.now_ns + made.verdict.delay_ns, made.judged.fired[0].rule->id);
   errno = before;
   error = made.verdict.error;
   return made.verdict.end == effects::ending::error;

@@ -3,9 +3,11 @@
 #include "preload/runtime/wait.hpp"
 
 namespace chaos::hooks {
-namespace {
 
 constinit std::atomic<std::uint64_t> all_paused_until{0};
+
+namespace {
+
 constinit std::atomic<std::uint32_t> all_paused_by{0};
 
 }  // namespace
@@ -13,7 +15,7 @@ constinit std::atomic<std::uint32_t> all_paused_by{0};
 bool serve_pause(const decision& made, std::int32_t& error) {
   const effects::verdict& v = made.verdict;
   if (!v.pause_ns) return true;
-  const std::uint64_t until = made.facts.now_ns + v.pause_ns;
+  const std::uint64_t until = made.now_ns + v.pause_ns;
   std::uint32_t rule = 0;
   for (unsigned i = 0; i < made.judged.count; ++i)
     if (made.judged.fired[i].rule->kind == abi::effect::pause) rule = made.judged.fired[i].rule->id;

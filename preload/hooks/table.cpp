@@ -26,14 +26,6 @@ namespace {
 // Look-ups are always noted (see ARCHITECTURE: rules by name arrive after them), so dns hooks never take the idle way.
 constexpr bool always_awake(abi::class_set c) { return c & abi::classes::dns; }
 
-// Calls that move data over the one descriptor that is their first argument: when no rule can match it they go straight
-// to libc. Not those that make, end or join descriptors, which must be told of in any case.
-constexpr bool has_short_way(abi::function_id f) {
-  using enum abi::function_id;
-  if (f == sendfile || f == sendfile64 || f == splice || f == copy_file_range) return false;
-  const abi::class_set c = abi::function_table[static_cast<unsigned>(f)].classes;
-  return (c & (abi::classes::data | abi::classes::file_io | abi::classes::sync)) && !(c & (abi::classes::descriptor | abi::classes::close));
-}
 template <class First, class... Rest>
 [[gnu::always_inline]] inline bool short_way(abi::class_set mine, First first, Rest...) {
   if constexpr (__is_same(First, int)) return surely_unmatched(first, mine);
@@ -57,14 +49,14 @@ Ret allocate(abi::function_id self, std::size_t n, const void* caller, Real real
 
 // --- what stands in the `slow` column
 #define FACTS(...) [&]() -> call { return call{__VA_ARGS__}; }
-#define GENERIC(...) (run<failing, ret>(self, klass, FACTS(__VA_ARGS__), caller, real_call))
+#define GENERIC(...) (run<self, ret>(FACTS(__VA_ARGS__), caller, real_call))
 #define CLOSES(...) GENERIC(__VA_ARGS__)
 #define CHANGES(...) changed(call{__VA_ARGS__}.fd, GENERIC(__VA_ARGS__))
-#define OPENS(...) made(run<failing, ret>(self, klass, FACTS(__VA_ARGS__), caller, real_call))
-#define OPENS_STREAM(...) made_stream(run<failing, ret>(self, klass, FACTS(__VA_ARGS__), caller, real_call))
-#define MAKES(...) made(run<failing, ret>(self, klass, FACTS(__VA_ARGS__), caller, real_call))
-#define MAKES_PAIR(pair) made_pair(pair, run<failing, ret>(self, klass, FACTS(), caller, real_call))
-#define STDIO(...) (run<failing, ret>(self, klass, FACTS(__VA_ARGS__), caller, real_call))
+#define OPENS(...) made(run<self, ret>(FACTS(__VA_ARGS__), caller, real_call))
+#define OPENS_STREAM(...) made_stream(run<self, ret>(FACTS(__VA_ARGS__), caller, real_call))
+#define MAKES(...) made(run<self, ret>(FACTS(__VA_ARGS__), caller, real_call))
+#define MAKES_PAIR(pair) made_pair(pair, run<self, ret>(FACTS(), caller, real_call))
+#define STDIO(...) (run<self, ret>(FACTS(__VA_ARGS__), caller, real_call))
 #define ALLOC(bytes) allocate<ret>(self, bytes, caller, real_call)
 
 int made(int fd) {
@@ -87,9 +79,7 @@ int changed(int fd, int result) {
 #define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, errnos, slow)       \
   [[gnu::noinline]] returns slow_##symbol parameters {                               \
     using ret [[maybe_unused]] = returns;                                                       \
-    [[maybe_unused]] constexpr auto failing = abi::fails::fails_by;                             \
     [[maybe_unused]] constexpr auto self = abi::function_id::symbol;                            \
-    [[maybe_unused]] constexpr abi::class_set klass = abi::function_table[static_cast<unsigned>(self)].classes;\
     [[maybe_unused]] const void* caller = __builtin_return_address(0);                          \
     [[maybe_unused]] const auto real_call = [&]() -> returns { return real.symbol arguments; }; \
     return slow;                                                                                \

@@ -4,7 +4,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "lanes.hpp"
 #include "modules.hpp"
+#include "owner.hpp"
 #include "states.hpp"
 
 namespace chaos {
@@ -50,8 +52,8 @@ struct runtime_host {
   }
 
   core::random_key key(const abi::rule& r, abi::scope s) const {
-    core::random_key k = core::random_key{r.seed}.with(r.key).with(self.key.value);
-    if (s == abi::scope::connection && d) return k.with(d->key.value);
+    if (s == abi::scope::connection && d) return key_of(r, *d);
+    const core::random_key k = core::random_key{r.seed}.with(r.key).with(self.key.value);
     if (s == abi::scope::thread) return k.with(thread_ordinal());
     if (s == abi::scope::session) return core::random_key{r.seed}.with(r.key);
     return k;
@@ -72,8 +74,8 @@ void tell_lapse(std::uint32_t generation) {
 
 // What the clock says of the rules that are about to take effect: the lease, and the end of each.
 void check_clock(decision& out, const rule_view& v) {
-  if (!out.facts.now_ns) out.facts.now_ns = sys::now_ns();
-  const std::uint64_t now = out.facts.now_ns;
+  if (!out.now_ns) out.now_ns = sys::now_ns();
+  const std::uint64_t now = out.now_ns;
   const bool holds = lease_holds(now);
   if (!holds) tell_lapse(v.generation.load(std::memory_order_relaxed));
   unsigned kept = 0;
@@ -89,24 +91,26 @@ void check_clock(decision& out, const rule_view& v) {
 
 void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], descriptor* d, const rule_view& v, const void* caller,
             decision& out) {
-  out.facts = facts;
+  out.function = facts.function;
+  out.now_ns = facts.now_ns;
   out.judged.count = out.judged.matched = 0;
-  out.verdict = {};
+  out.verdict = effects::no_verdict;
   std::uint64_t in_force[4];
   bool any = false;
   for (unsigned w = 0; w < 4; ++w) any |= (in_force[w] = mask[w] & v.mask[w]) != 0;
+  if (d) own_or_share(*d);
   if (!any) return;
   runtime_host host{d, v, caller};
   core::judge(*v.bank, in_force, facts, host, out.judged);
   if (!out.judged.count) return;
   check_clock(out, v);
   effects::situation s{.function = facts.function, .acts_as = facts.acts_as, .stream = d && (d->role & abi::classes::streams) != 0,
-                       .size = facts.size, .now_ns = out.facts.now_ns, .grows = facts.grows, .outstanding = facts.outstanding};
+                       .size = facts.size, .now_ns = out.now_ns, .grows = facts.grows, .outstanding = facts.outstanding};
   if (d) s.passed = d->in_bytes.load(std::memory_order_relaxed) + d->out_bytes.load(std::memory_order_relaxed);
-  out.verdict = effects::compose(out.judged, s);
+  effects::compose(out.judged, s, out.verdict);
   if (!bank_unchanged(v)) {  // the bank is being rewritten: what was read may be torn
     out.judged.count = 0;
-    out.verdict = {};
+    out.verdict = effects::no_verdict;
   }
 }
 
@@ -114,17 +118,17 @@ void undecide(decision& made) {
   for (unsigned i = 0; i < made.judged.matched && i < core::fired_max; ++i) {
     made.judged.asked[i]->operations.fetch_sub(1, std::memory_order_relaxed);
     if (report && made.judged.matched_slots[i] < abi::rule_max)
-      report->rules[made.judged.matched_slots[i]].matched.fetch_sub(1, std::memory_order_relaxed);
+      count_calls(made.judged.matched_slots[i], ~std::uint64_t{0}, 0);
   }
   for (unsigned i = 0; i < made.judged.count; ++i) made.judged.fired[i].state->fired.fetch_sub(1, std::memory_order_relaxed);
   made.judged.count = made.judged.matched = 0;
-  made.verdict = {};
+  made.verdict = effects::no_verdict;
 }
 
 void report_fired(const decision& made, const char* text, std::uint32_t connection, std::uint64_t bytes, const void* caller, std::uint8_t flags) {
   for (unsigned i = 0; i < made.judged.count; ++i) {
     const core::fired_rule& f = made.judged.fired[i];
-    report_injection(f, {made.facts.function, made.facts.now_ns, bytes, connection, text, caller, flags});
+    report_injection(f, {made.function, made.now_ns, bytes, connection, text, caller, flags});
     if (f.delay_ns && !f.rule->dry_run) add_delay(*f.rule, f.delay_ns);
   }
 }
@@ -132,8 +136,7 @@ void report_fired(const decision& made, const char* text, std::uint32_t connecti
 void report_fired(const decision& made, descriptor& d, int fd, std::uint64_t bytes, const void* caller, std::uint8_t flags) {
   if (!made.judged.count) return;
   char text[sizeof abi::event::text];
-  describe(d, fd, text, sizeof text);
-  report_fired(made, text, d.ordinal, bytes, caller, flags);
+  report_fired(made, describe(d, fd, text, sizeof text), d.ordinal, bytes, caller, flags);
 }
 
 }  // namespace chaos

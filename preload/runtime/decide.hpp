@@ -9,7 +9,8 @@ namespace chaos {
 struct decision {
   core::judgement judged;
   effects::verdict verdict;
-  core::facts_of_call facts;
+  abi::function_id function;
+  std::uint64_t now_ns;         // 0: nothing was about to take effect, and nobody looked
 };
 
 // `d` is nullptr for calls without a descriptor. Nothing is decided when the lease has lapsed or the rules changed

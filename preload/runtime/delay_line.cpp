@@ -1,5 +1,7 @@
 #include "delay_line.hpp"
 
+#include "owner.hpp"
+
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
@@ -287,11 +289,12 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
       line.latest_due_ns = due_ns;
       line.rule = made.judged.count ? made.judged.fired[0].rule->id : 0;
       if (made.judged.count) {
-        char text[sizeof abi::event::text];
+        char room[sizeof abi::event::text];
+        const char* text = room;
         std::uint8_t address[16];
         std::uint16_t port = 0;
-        if (d.per_call && parse_address(reinterpret_cast<sockaddr*>(&from), from_length, address, port)) describe_address(address, port, text, sizeof text);
-        else describe(d, fd, text, sizeof text);
+        if (d.per_call && parse_address(reinterpret_cast<sockaddr*>(&from), from_length, address, port)) describe_address(address, port, room, sizeof room);
+        else text = describe(d, fd, room, sizeof room);
         report_fired(made, text, d.ordinal, static_cast<std::uint64_t>(bytes), caller, abi::event_flags::gated);
         count_bytes(made.judged, static_cast<std::uint64_t>(bytes));
       }
@@ -412,7 +415,7 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
 }
 
 void consumed(descriptor& d, std::uint64_t bytes) {
-  d.in_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  owner_window(d).add(d.in_bytes, bytes);
   delay_line* line = d.line.load(std::memory_order_acquire);
   if (!line || !lock(d)) return;
   line->head_judged = false;

@@ -10,6 +10,7 @@
 #include "epoll_sets.hpp"
 #include "http.hpp"
 #include "names.hpp"
+#include "preload/core/judge.hpp"
 #include "states.hpp"
 
 namespace chaos {
@@ -61,6 +62,10 @@ void begin_identity(descriptor& d, std::uint64_t inode) {
   d.redirected.store(false, std::memory_order_relaxed);
   d.ordinal = 0;
   d.role = 0;
+  d.text[0] = 0;
+  d.owner.store(0, std::memory_order_relaxed);
+  d.owner_inside.store(0, std::memory_order_relaxed);
+  d.sole[0].place = d.sole[1].place = 0;
   d.in_bytes.store(0, std::memory_order_relaxed);
   d.out_bytes.store(0, std::memory_order_relaxed);
   d.charge_ns.store(0, std::memory_order_relaxed);
@@ -206,6 +211,31 @@ bool parse_address(const sockaddr* a, socklen_t n, std::uint8_t (&address)[16], 
   return false;
 }
 
+namespace {
+
+// Can the rule say no without looking at more than its own state? Only streams, where a call is one operation.
+bool looks_only_at_its_state(const abi::rule& r) {
+  return !r.thread_glob && !r.caller_glob && !r.stack_glob && r.size_low == 0 && r.size_high == UINT64_MAX && !r.after_bytes &&
+         !r.space_bytes && (r.counts_in == abi::scope::automatic || r.counts_in == abi::scope::connection) &&
+         !((core::of(r.kind) & core::arrival_effects) && (r.classes & abi::classes::stream_in)) && r.slot < abi::rule_max;
+}
+
+void find_sole_rules(descriptor& d, const rule_view& v, unsigned rules) {
+  for (const bool input : {true, false}) {
+    sole_rule& sole = d.sole[input ? 0 : 1];
+    sole.place = 0;
+    const abi::class_set way = d.http_rules ? 0 : d.role & (input ? abi::classes::stream_in : abi::classes::stream_out);
+    for (unsigned i = 0; way && i < rules; ++i) {
+      const abi::rule& r = v.bank->rules[i];
+      if (!(d.mask[i / 64] >> (i % 64) & 1) || !(r.classes & way)) continue;
+      if (sole.place || !looks_only_at_its_state(r)) { sole.place = 0; break; }
+      sole = {static_cast<std::uint16_t>(i + 1), self.pid, key_of(r, d)};
+    }
+  }
+}
+
+}  // namespace
+
 bool lock(descriptor& d) { return take_word(d.busy); }
 void unlock(descriptor& d) { give_word(d.busy); }
 
@@ -274,6 +304,9 @@ descriptor* classify(int fd, const rule_view& v) {
   if (classes && (d->role & (abi::classes::data | abi::classes::connect))) give_ordinal(*d);
   classes &= d->role;
   if (possible) classes |= abi::classes::datagrams;
+  find_sole_rules(*d, v, n);
+  d->text[0] = 0;
+  if (classes && d->has_remote) describe_address(d->remote, d->remote_port, d->text, sizeof d->text);
   if (d->kind == descriptor_kind::epoll) classes |= abi::classes::readiness;
   if (classes || d->redirected.load(std::memory_order_relaxed) || d->broken.load(std::memory_order_relaxed) || d->line.load(std::memory_order_relaxed))
     classes |= (abi::classes::option | abi::classes::close | abi::classes::readiness | abi::classes::data) & d->role;
@@ -389,22 +422,24 @@ void describe_address(const std::uint8_t (&a)[16], std::uint16_t port, char* out
   w.number(port);
 }
 
-void describe(const descriptor& d, int fd, char* out, std::size_t room) {
+const char* describe(const descriptor& d, int fd, char* out, std::size_t room) {
+  if (d.text[0]) return d.text;
   out[0] = 0;
   switch (d.kind) {
     case descriptor_kind::tcp: case descriptor_kind::udp:
-      if (d.has_remote) return describe_address(d.remote, d.remote_port, out, room);
-      { writer w{out, room}; w.text(d.listening ? "listen:" : "udp://*:"); w.number(d.local_port); }
-      return;
+      if (d.has_remote) describe_address(d.remote, d.remote_port, out, room);
+      else { writer w{out, room}; w.text(d.listening ? "listen:" : "udp://*:"); w.number(d.local_port); }
+      break;
     case descriptor_kind::unix_stream: case descriptor_kind::unix_datagram: {
       writer w{out, room};
       w.text("unix:");
       path_of(d, fd, out + w.n, room - w.n);
-      return;
+      break;
     }
-    case descriptor_kind::file: return path_of(d, fd, out, room);
+    case descriptor_kind::file: path_of(d, fd, out, room); break;
     default: { writer w{out, room}; w.text("fd:"); w.number(static_cast<unsigned long>(fd)); }
   }
+  return out;
 }
 
 void reset_after_fork() {

@@ -21,7 +21,18 @@ struct http_line;
 
 enum class descriptor_kind : std::uint8_t { unknown, tcp, udp, unix_stream, unix_datagram, pipe, file, epoll, other };
 
+// The one rule that is to be asked when data moves in one direction, if it is one and its trigger looks at nothing but
+// its own state. What the trigger draws from is mixed beforehand.
+struct sole_rule {
+  std::uint16_t place;                   // index in the bank + 1; 0: none, or not so simple
+  std::int32_t pid;                      // of the process that `key` is for
+  core::random_key key;
+};
+
+inline constexpr unsigned endpoint_text_max = 56;  // "[" 8 groups "]:65535"
+
 struct descriptor {
+  // What every call on it looks at, in two cache lines.
   // generation << 32 | classes in which some rule matches (and the role allows). 0: not classified.
   std::atomic<std::uint64_t> head;
   std::atomic<std::uint32_t> busy;       // tid of the thread that changes what follows
@@ -35,26 +46,36 @@ struct descriptor {
   bool http_rules;                       // rules about HTTP messages are among those that match
   std::atomic<bool> http_over;           // it does not speak HTTP, or no longer
   abi::class_set role;                   // classes that this descriptor can act in at all
+  std::atomic<std::uint32_t> states;     // trigger states in connection scope
+  std::atomic<delay_line*> line;
+  std::atomic<std::uint64_t> connect_due_ns;       // a non-blocking connect that is not to be seen finished before
+  std::atomic<std::uint64_t> send_due_ns;          // no more may be sent before (bandwidth)
+  std::atomic<std::int32_t> owner;       // tid of the only thread that counts here so far; -1: several; see owner.hpp
+  std::atomic<std::uint8_t> owner_inside;
+  sole_rule sole[2];                     // in, out
+  std::atomic<std::uint64_t> in_bytes, out_bytes;  // stream offsets since first classified
+  std::atomic<std::uint64_t> charge_ns;  // upstream delay of a non-blocking sender, owed by the next arrival
+
   std::uint64_t inode;
   std::uint64_t mask[4];                 // rules of the bank that match
   core::random_key key;                  // (endpoint, ordinal): what draws on this connection belong to
   std::uint32_t ordinal;                 // nth connection of this process to this endpoint
   std::uint32_t redirect_rule;
-  std::atomic<std::uint32_t> states;     // trigger states in connection scope
-  std::atomic<std::uint64_t> in_bytes, out_bytes;  // stream offsets since first classified
-  std::atomic<std::uint64_t> charge_ns;  // upstream delay of a non-blocking sender, owed by the next arrival
-  std::atomic<std::uint64_t> connect_due_ns;       // a non-blocking connect that is not to be seen finished before
-  std::atomic<std::uint64_t> send_due_ns;          // no more may be sent before (bandwidth)
   std::atomic<std::uint64_t> send_empty_ns;        // virtual time of the sending bucket
-  std::atomic<delay_line*> line;
   std::atomic<http_line*> http;
   std::uint32_t born;                    // generation in which connect or accept told of it; 0: it was met later
   std::uint8_t remote[16];
   std::uint16_t remote_port, local_port;
   bool has_remote;
+  char text[endpoint_text_max];          // the peer as people write it, when a rule matches; else empty
   sockaddr_storage asked;
   socklen_t asked_length;
 };
+
+// What the draws of a rule on a connection belong to.
+inline core::random_key key_of(const abi::rule& r, const descriptor& d) {
+  return core::random_key{r.seed}.with(r.key).with(self.key.value).with(d.key.value);
+}
 
 // The descriptor's entry, classified for the view's generation; nullptr when it can not be tracked or another thread is
 // just classifying it.
@@ -84,7 +105,8 @@ bool lock(descriptor& d);
 void unlock(descriptor& d);
 
 // Endpoint as people write it, for events: "127.0.0.1:6379", "unix:/run/x.sock", a path.
-void describe(const descriptor& d, int fd, char* out, std::size_t room);
+// Returns the text: kept with the descriptor, or written into `out`.
+const char* describe(const descriptor& d, int fd, char* out, std::size_t room);
 void describe_address(const std::uint8_t (&address)[16], std::uint16_t port, char* out, std::size_t room);
 bool parse_address(const sockaddr* a, socklen_t n, std::uint8_t (&address)[16], std::uint16_t& port);
 

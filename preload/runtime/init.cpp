@@ -8,6 +8,7 @@
 
 #include "chaos/abi/session.hpp"
 #include "environment.hpp"
+#include "lanes.hpp"
 #include "process.hpp"
 #include "real.hpp"
 
@@ -16,12 +17,12 @@ namespace chaos {
 int (*sys::clock_function)(clockid_t, timespec*) = nullptr;
 void (*test_cancel)() = nullptr;
 std::size_t (*usable_size)(void*) = nullptr;
+constinit std::atomic<int>* fork_witness = nullptr;
 
 namespace {
 
 constinit bool done = false;
 constinit char** environment = nullptr;
-constinit std::atomic<int>* fork_witness = nullptr;  // in a MADV_WIPEONFORK page: 0 in a forked child
 
 void say(const char* a, const char* b = "", const char* c = "") {
   char line[640];
@@ -204,6 +205,7 @@ __attribute__((constructor)) static void start_up(int, char**, char** envp) {
   environment = dlsym(RTLD_DEFAULT, "gnu_get_libc_version") ? envp : environ;
   resolve_real_functions();
   find_clock();
+  find_rseq();
   done = true;
   if (dlsym(RTLD_DEFAULT, abi::controller_marker)) return;  // chaosd, chaos-ctl: never their own victims
   // Only in the constructor's own copy do these strings stay what they are; later readers use what was derived here.

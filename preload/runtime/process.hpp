@@ -51,6 +51,9 @@ bool lease_holds(std::uint64_t now_ns);
 // Is this rule still in force (not removed, paused, ended, and the lease holds)? For those who wait on its behalf.
 bool rule_in_force(std::uint32_t rule_id, std::uint64_t now_ns);
 
+// The pid of the process that last looked, in a MADV_WIPEONFORK page: 0 in a forked child. nullptr while dormant.
+[[gnu::visibility("hidden")]] extern std::atomic<int>* fork_witness;
+
 // Pid, attach slot and random keys belong to the process: after a fork they are made anew, on first need.
 void renew_after_fork();
 bool in_vfork_child();  // shares our memory: leave tracked state alone
@@ -64,5 +67,9 @@ struct thread_state {
 };
 extern constinit thread_local thread_state this_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
 std::uint32_t thread_ordinal();
+inline int cached_tid() {
+  if (!this_thread.tid) this_thread.tid = sys::tid();
+  return this_thread.tid;
+}
 
 }  // namespace chaos

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "lanes.hpp"
+
 namespace chaos {
 namespace {
 
@@ -9,34 +11,45 @@ abi::rule_counters* counters_of(const abi::rule& r) {
   return report && r.slot < abi::rule_max ? &report->rules[r.slot] : nullptr;
 }
 
-// One slot of the ring, filled by `write`. The copy is made of relaxed words: a reader checks the sequence around it.
-void publish(const abi::event& e) {
-  if (!report) return;
-  report->session.events_published.fetch_add(1, std::memory_order_relaxed);
+// One slot of the ring, filled in place by `write`. A reader checks the sequence around what it copies.
+template <class Write>
+void publish(Write write) {
   const std::uint64_t ticket = report->ring_head.fetch_add(1, std::memory_order_acq_rel);
   abi::ring_slot& slot = report->ring[ticket % abi::ring_slots];
   slot.sequence.store(2 * ticket + 1, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
-  memcpy(&slot.entry, &e, sizeof e);
+  abi::event& e = slot.entry;
+  e.pid = self.pid;
+  e.tid = cached_tid();
+  write(e);
   slot.sequence.store(2 * ticket + 2, std::memory_order_release);
+  // The ring is larger than the nearest caches: fetch the next slot now, or the next locked addition waits for its stores.
+  const char* next = reinterpret_cast<const char*>(&report->ring[(ticket + 1) % abi::ring_slots]);
+  for (unsigned line = 0; line < sizeof(abi::ring_slot); line += 64) __builtin_prefetch(next + line, 1);
 }
 
-int cached_tid() {
-  if (!this_thread.tid) this_thread.tid = sys::tid();
-  return this_thread.tid;
+// False: the text was longer than the place for it.
+bool put_text(abi::event& e, const char* text, std::size_t n) {
+  const std::size_t room = sizeof e.text - 1, fits = n < room ? n : room;
+  memcpy(e.text, text, fits);
+  memset(e.text + fits, 0, sizeof e.text - fits);
+  return fits == n;
 }
 
 }  // namespace
 
 void count_match(const abi::rule& r) {
   abi::rule_counters* c = counters_of(r);
-  if (c && c->matched.fetch_add(1, std::memory_order_relaxed) == 0) c->first_matched_ns.store(sys::now_ns(), std::memory_order_relaxed);
+  if (!c) return;
+  count_calls(r.slot, 1, 0);
+  std::uint64_t never = 0;
+  if (!c->first_matched_ns.load(std::memory_order_relaxed)) c->first_matched_ns.compare_exchange_strong(never, sys::now_ns(), std::memory_order_relaxed);
 }
 
 void count_bytes(const core::judgement& j, std::uint64_t bytes) {
   if (!report || !bytes) return;
   for (unsigned i = 0; i < j.matched && i < core::fired_max; ++i)
-    if (j.matched_slots[i] < abi::rule_max) report->rules[j.matched_slots[i]].bytes.fetch_add(bytes, std::memory_order_relaxed);
+    if (j.matched_slots[i] < abi::rule_max) count_calls(j.matched_slots[i], 0, bytes);
 }
 
 void add_delay(const abi::rule& r, std::uint64_t ns) {
@@ -48,40 +61,35 @@ void report_injection(const core::fired_rule& f, const happening& h) {
   if (!c) return;
   c->fired.fetch_add(1, std::memory_order_relaxed);
   c->last_fired_ns.store(h.now_ns, std::memory_order_relaxed);
-  abi::event e{};
-  e.time_ns = h.now_ns;
-  e.pid = self.pid;
-  e.tid = cached_tid();
-  e.rule = f.rule->id;
-  e.function = static_cast<std::uint16_t>(h.function);
-  e.kind = abi::event_kind::injection;
-  e.flags = static_cast<std::uint8_t>(h.flags | (f.rule->dry_run ? abi::event_flags::dry_run : 0) | (f.rule->late ? abi::event_flags::late : 0));
-  e.error = f.error;
-  e.connection = h.connection;
-  e.operation = f.operation;
-  e.delay_ns = f.delay_ns;
-  e.bytes = h.bytes;
-  e.caller = reinterpret_cast<std::uint64_t>(h.caller);
-  e.effect = static_cast<std::uint8_t>(f.rule->kind);
-  if (h.text) {
-    std::size_t n = 0;
-    for (; h.text[n] && n + 1 < sizeof e.text; ++n) e.text[n] = h.text[n];
-    if (h.text[n]) e.flags |= abi::event_flags::truncated;
-  }
-  publish(e);
+  publish([&](abi::event& e) {
+    e.time_ns = h.now_ns;
+    e.rule = f.rule->id;
+    e.function = static_cast<std::uint16_t>(h.function);
+    e.kind = abi::event_kind::injection;
+    e.flags = static_cast<std::uint8_t>(h.flags | (f.rule->dry_run ? abi::event_flags::dry_run : 0) | (f.rule->late ? abi::event_flags::late : 0));
+    e.error = f.error;
+    e.connection = h.connection;
+    e.operation = f.operation;
+    e.delay_ns = f.delay_ns;
+    e.bytes = h.bytes;
+    e.caller = reinterpret_cast<std::uint64_t>(h.caller);
+    e.effect = static_cast<std::uint8_t>(f.rule->kind);
+    if (!put_text(e, h.text ? h.text : "", h.text ? strlen(h.text) : 0)) e.flags |= abi::event_flags::truncated;
+  });
 }
 
 bool publish_plain(abi::event_kind kind, const char* text, std::size_t n) {
   if (!report) return false;
-  abi::event e{};
-  e.time_ns = sys::now_ns();
-  e.pid = self.pid;
-  e.tid = cached_tid();
-  e.kind = kind;
-  const std::size_t room = sizeof e.text - 1;
-  memcpy(e.text, text, n < room ? n : room);
-  if (n > room) e.flags |= abi::event_flags::truncated;
-  publish(e);
+  publish([&](abi::event& e) {
+    e.time_ns = sys::now_ns();
+    e.rule = e.connection = 0;
+    e.function = 0;
+    e.kind = kind;
+    e.flags = e.effect = 0;
+    e.error = 0;
+    e.operation = e.delay_ns = e.bytes = e.caller = 0;
+    if (!put_text(e, text, n)) e.flags |= abi::event_flags::truncated;
+  });
   return true;
 }
 

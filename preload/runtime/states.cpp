@@ -6,9 +6,10 @@ namespace chaos {
 
 constinit std::atomic<std::uint32_t> process_states{0};
 
+constinit std::atomic<core::rule_state*> state_pool{nullptr};
+
 namespace {
 
-constinit std::atomic<core::rule_state*> pool{nullptr};
 constinit std::atomic<std::uint32_t> used{0};           // never handed out before: above this
 constinit std::atomic<std::uint64_t> free_list{0};      // tag:32 | index:32
 constinit core::rule_state shared[abi::rule_max];       // when the pool is used up
@@ -16,11 +17,11 @@ constinit core::rule_state shared[abi::rule_max];       // when the pool is used
 constexpr unsigned chain_max = 2 * abi::rule_max;  // longer than rules can be in force: some of it is of rules that ended
 
 core::rule_state* pool_base() {
-  core::rule_state* p = pool.load(std::memory_order_acquire);
+  core::rule_state* p = state_pool.load(std::memory_order_acquire);
   if (p) return p;
   auto* fresh = static_cast<core::rule_state*>(sys::pages(sizeof(core::rule_state) * (state_pool_max + 1)));
   if (!fresh) return nullptr;
-  if (pool.compare_exchange_strong(p, fresh, std::memory_order_acq_rel)) return fresh;
+  if (state_pool.compare_exchange_strong(p, fresh, std::memory_order_acq_rel)) return fresh;
   sys::unmap(fresh, sizeof(core::rule_state) * (state_pool_max + 1));
   return p;
 }
@@ -65,7 +66,7 @@ core::rule_state* reused(core::rule_state* base, std::uint32_t first) {
 
 }  // namespace
 
-core::rule_state& state_in(std::atomic<std::uint32_t>& head, std::uint32_t rule) {
+core::rule_state& find_state(std::atomic<std::uint32_t>& head, std::uint32_t rule) {
   core::rule_state* base = pool_base();
   const auto fallback = [&]() -> core::rule_state& {
     if (report) report->session.state_exhausted.fetch_add(1, std::memory_order_relaxed);
@@ -87,7 +88,7 @@ core::rule_state& state_in(std::atomic<std::uint32_t>& head, std::uint32_t rule)
 }
 
 void release_states(std::atomic<std::uint32_t>& head) {
-  core::rule_state* base = pool.load(std::memory_order_acquire);
+  core::rule_state* base = state_pool.load(std::memory_order_acquire);
   std::uint32_t first = head.exchange(0, std::memory_order_acq_rel);
   if (!base || !first || first > state_pool_max) return;
   std::uint32_t last = first;

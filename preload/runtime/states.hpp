@@ -11,7 +11,14 @@ namespace chaos {
 inline constexpr std::uint32_t state_pool_max = 64 * 1024;  // 3.5 MiB of address space, touched as used
 
 // The state of `rule` in the chain that begins at `head` (0: empty), made when there is none.
-core::rule_state& state_in(std::atomic<std::uint32_t>& head, std::uint32_t rule);
+core::rule_state& find_state(std::atomic<std::uint32_t>& head, std::uint32_t rule);
+[[gnu::visibility("hidden")]] extern std::atomic<core::rule_state*> state_pool;  // nullptr until first needed
+inline core::rule_state& state_in(std::atomic<std::uint32_t>& head, std::uint32_t rule) {
+  const std::uint32_t first = head.load(std::memory_order_acquire);
+  core::rule_state* const pool = state_pool.load(std::memory_order_acquire);
+  if (pool && first && first <= state_pool_max && pool[first].rule.load(std::memory_order_relaxed) == rule) return pool[first];
+  return find_state(head, rule);
+}
 
 // Gives a chain back. Threads that still use it see values of another scope for one decision at worst.
 void release_states(std::atomic<std::uint32_t>& head);

@@ -93,7 +93,7 @@ class Daemon(SessionTest):
     def test_stop_asks_the_daemon(self):
         self.ok("set", "latency", "127.0.0.1:1", "1ms")
         target = self.target()
-        self.assertEqual(self.ok("stop", "--json").json, {"stopped": True, "by": "daemon"})
+        self.assertEqual(self.ok("stop", "--json").json, {"stopped": True, "by": "daemon", "schedules": 0})
         self.assertEqual(self.order(target, "page")["armed"], 0)
 
     def test_stop_works_with_a_hung_daemon(self):
@@ -103,7 +103,7 @@ class Daemon(SessionTest):
         os.kill(pid, signal.SIGSTOP)
         try:
             began = time.monotonic()
-            self.assertEqual(self.ok("stop", "--json").json, {"stopped": True, "by": "page"})
+            self.assertEqual(self.ok("stop", "--json").json, {"stopped": True, "by": "page", "schedules": 0})
             self.assertLess(time.monotonic() - began, 4)
             page = self.order(target, "page")
             self.assertEqual((page["armed"], page["stop"]), (0, 1))

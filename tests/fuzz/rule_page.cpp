@@ -54,7 +54,8 @@ void judge(const abi::rule_bank& bank, host& h, abi::function_id function, abi::
   core::judgement judged;
   core::judge(bank, all, {.function = function, .acts_as = acts_as, .size = size, .bytes = size, .now_ns = 1}, h, judged);
   fuzz::require(judged.count <= core::fired_max, "no more rules fire than there is room for");
-  const effects::verdict v = effects::compose(judged, {.function = function, .acts_as = acts_as, .stream = true, .size = size, .now_ns = 1, .grows = size});
+  effects::verdict v;
+  effects::compose(judged, {.function = function, .acts_as = acts_as, .stream = true, .size = size, .now_ns = 1, .grows = size}, v);
   fuzz::require(judged.count <= core::fired_max, "composing adds none");
   unsigned char buffer[64] = {};
   for (unsigned i = 0; i < judged.count && v.corrupting; ++i)

@@ -69,7 +69,6 @@ bool fire(const abi::rule_page& rules, abi::report_page& page, std::uint32_t id)
     counters.matched.fetch_add(1);
     counters.fired.fetch_add(1);
     counters.delayed_ns.fetch_add(100'000'000);
-    page.session.events_published.fetch_add(1);
     const std::uint64_t ticket = page.ring_head.fetch_add(1);
     auto& slot = page.ring[ticket % abi::ring_slots];
     slot.sequence.store(2 * ticket + 1);

@@ -93,6 +93,10 @@ std::uint32_t session::add(const std::string& words) {
   for (auto* counter : {&c.matched, &c.fired, &c.delayed_ns, &c.bytes, &c.first_matched_ns, &c.last_fired_ns, &c.shared.operations,
                         &c.shared.fired, &c.bucket})
     counter->store(0);
+  for (auto& lanes : report_->lanes) {
+    lanes[id % abi::rule_max].matched.store(0);
+    lanes[id % abi::rule_max].bytes.store(0);
+  }
   rules_[id] = std::make_unique<rules::compiled_rule>(std::move(*rule));
   return id;
 }
@@ -133,7 +137,12 @@ void session::publish() {
 
 counts session::count(std::uint32_t id) const {
   const abi::rule_counters& c = report_->rules[id % abi::rule_max];
-  return {c.matched.load(), c.fired.load(), c.delayed_ns.load(), c.bytes.load()};
+  counts out{c.matched.load(), c.fired.load(), c.delayed_ns.load(), c.bytes.load()};
+  for (const auto& lanes : report_->lanes) {
+    out.matched += lanes[id % abi::rule_max].matched.load();
+    out.bytes += lanes[id % abi::rule_max].bytes.load();
+  }
+  return out;
 }
 
 std::vector<abi::event> session::events(std::uint32_t rule) const {

@@ -17,6 +17,7 @@ inline constexpr std::uint64_t report_page_magic = 0x63686130'72657074;  // "cha
 inline constexpr unsigned attach_max = 512;
 inline constexpr unsigned ring_slots = 4096;  // a power of two
 inline constexpr unsigned ordinal_slots = 1024;
+inline constexpr unsigned lane_max = 128;     // CPUs that have counters of their own
 
 struct rule_counters {
   std::atomic<std::uint32_t> rule;   // id that these count for; chaosd zeroes the line before it gives a slot out again
@@ -31,6 +32,9 @@ struct rule_counters {
   std::uint64_t reserved1[2];
 };
 static_assert(sizeof(rule_counters) == 128);
+
+// What every matched call adds to, for one rule and CPU. The rule's total is its rule_counters and all of its lanes.
+struct alignas(16) rule_lane { std::atomic<std::uint64_t> matched, bytes; };
 
 struct session_counters {
 #define RULE_COUNTER(name, unit, meaning)
@@ -89,6 +93,7 @@ struct report_page {
   static constexpr unsigned breaker_max = 128;
   breaker_slot breakers[breaker_max];
   alignas(64) ring_slot ring[ring_slots];
+  alignas(64) rule_lane lanes[lane_max][rule_max];
 };
 
 }  // namespace chaos::abi

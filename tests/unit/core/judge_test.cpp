@@ -22,7 +22,7 @@ struct ruling {
 ruling rule_on(const abi::rule_bank& bank, test_host& host, const facts_of_call& facts) {
   ruling r;
   judge(bank, every_rule, facts, host, r.j);
-  r.v = effects::compose(r.j, {.function = facts.function, .acts_as = facts.acts_as, .stream = true, .size = facts.size, .now_ns = facts.now_ns});
+  effects::compose(r.j, {.function = facts.function, .acts_as = facts.acts_as, .stream = true, .size = facts.size, .now_ns = facts.now_ns}, r.v);
   return r;
 }
 abi::rule latency(std::uint32_t id, std::uint64_t ns) {

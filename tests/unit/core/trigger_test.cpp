@@ -9,7 +9,7 @@ namespace {
 std::string fires(const abi::rule& r, int calls, std::uint64_t bytes_each = 0, random_key key = {5}) {
   rule_state s;
   std::string out;
-  for (int i = 0; i < calls; ++i) out += pull(r, s, [&] { return key; }, bytes_each * static_cast<std::uint64_t>(i)).fires ? 'X' : 'O';
+  for (int i = 0; i < calls; ++i) out += pull(r, s, next_operation(s), [&] { return key; }, bytes_each * static_cast<std::uint64_t>(i)).fires ? 'X' : 'O';
   return out;
 }
 abi::rule with_when(abi::when_clause w) {
@@ -56,7 +56,7 @@ TEST(Times, IsExactWhenThreadsShareAScope) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&] {
-      for (int i = 0; i < 5000; ++i) fired += pull(r, s, [] { return random_key{1}; }, 0).fires;
+      for (int i = 0; i < 5000; ++i) fired += pull(r, s, next_operation(s), [] { return random_key{1}; }, 0).fires;
     });
   for (auto& t : threads) t.join();
   EXPECT_EQ(fired, 1000);
