@@ -9,6 +9,8 @@ import sys
 import tempfile
 import time
 
+import demo_experiment
+
 BUILD = os.path.abspath(sys.argv[1])
 CTL = os.path.join(BUILD, "bin/chaos-ctl")
 WIDE = 100
@@ -163,6 +165,10 @@ def main():
     keep("loss 3%", f"redis-benchmark: p50 {p50:.2f} ms, p99 {p99:.0f} ms ({fired('lossy')} segments lost)")
     ctl("rm", "lossy")
 
+    scene("7. An experiment: while Redis is down, a shop with a circuit breaker sells from PostgreSQL")
+    verdict, page = demo_experiment.run(BUILD, env, PORT, free_port, until, start, under_shim)
+    keep("redis-failure.ini", verdict)
+
     scene("What `chaos-ctl watch` showed meanwhile")
     time_up = time.monotonic() + 2
     while time.monotonic() < time_up and "lossy" not in open(watch_path).read():
@@ -180,6 +186,7 @@ def main():
     scene("Report")
     for what, seen in report:
         print(f"  {what:<26} {seen}")
+    print(f"\nThe experiment's report, with plots: {page}")
 
 
 def clean_up():
