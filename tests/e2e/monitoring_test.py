@@ -1,12 +1,14 @@
-"""Alerts, dashboard and CI job that stand in examples/: what they look at is what the shop exports, and promtool understands it."""
+"""Alerts, dashboard and CI job that stand in examples/: what they look at is what the shop and chaosd export, and promtool understands it."""
 import json
 import os
 import re
+import shutil
 import subprocess
 import unittest
 import urllib.request
 
-from harness import BUILD, SessionTest, free_port, until
+from harness import BUILD, free_port, until
+from http_harness import HttpTest
 
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 PROMETHEUS = os.path.join(SOURCE, "examples/prometheus")
@@ -18,7 +20,7 @@ def dashboard():
         return json.load(f)
 
 
-class Monitoring(SessionTest):
+class Monitoring(HttpTest):
     def promtool(self, *words):
         done = subprocess.run(["promtool", *words], text=True, capture_output=True, timeout=60)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -28,7 +30,7 @@ class Monitoring(SessionTest):
         """Names of all series of a shop that had one request."""
         port = free_port()
         self.start([os.path.join(BUILD, "bin/shop"), "--port", str(port), "--redis", f"redis://127.0.0.1:{free_port()}", "--postgres",
-                    f"host=127.0.0.1 dbname=none user=none port={free_port()}"], stdout=subprocess.DEVNULL)
+                    f"host=127.0.0.1 dbname=none user=none port={free_port()}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         def answer(path):
             try:
@@ -40,11 +42,25 @@ class Monitoring(SessionTest):
         until(lambda: answer("/healthz"), "the shop")
         for i in range(8):  # enough for the breakers to open
             answer(f"/item/{i}")
-        return set(re.findall(r"^([a-z_]+)(?:\{| )", answer("/metrics"), re.M))
+        return self.names(answer("/metrics"))
+
+    @staticmethod
+    def names(text):
+        return set(re.findall(r"^([a-z_]+)(?:\{| )", text, re.M))
+
+    def exported_by_chaosd(self):
+        """Names of all series of a chaosd that has injected a delay."""
+        target = self.target()
+        self.post("/v1/rules", {"words": ["latency", "127.0.0.1:1", "5ms"]}, 201)
+        self.order(target, "fire 1 3")
+        until(lambda: "chaos_delay_seconds_bucket" in self.get("/metrics").text, "the delay")
+        return self.names(self.get("/metrics").text)
 
     def test_alert_rules_are_sound_and_fire_for_their_reason(self):
         self.assertIn("4 rules found", self.promtool("check", "rules", f"{PROMETHEUS}/alerts.yml"))
-        self.promtool("check", "config", f"{PROMETHEUS}/prometheus.yml")
+        for name in ("prometheus.yml", "alerts.yml"):  # to where there is a token
+            shutil.copy(f"{PROMETHEUS}/{name}", self.dir)
+        self.promtool("check", "config", f"{self.dir}/prometheus.yml")
         self.assertIn("SUCCESS", self.promtool("test", "rules", f"{PROMETHEUS}/alerts_test.yml"))
 
     def test_every_alert_is_tested_firing_and_silent(self):
@@ -65,8 +81,8 @@ class Monitoring(SessionTest):
             out.write(f.read())
         self.assertNotEqual(subprocess.run(["promtool", "test", "rules", os.path.join(self.dir, "alerts_test.yml")], capture_output=True).returncode, 0)
 
-    def test_alerts_and_dashboard_look_at_what_the_shop_exports(self):
-        there = self.exported()
+    def test_alerts_and_dashboard_look_at_what_is_exported(self):
+        there = self.exported() | self.exported_by_chaosd()
         with open(f"{PROMETHEUS}/alerts.yml", encoding="utf-8") as f:
             wanted = set(METRIC.findall(f.read()))
         for panel in dashboard()["panels"]:
