@@ -12,7 +12,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
-#include <type_traits>
+#include <utility>
 
 #include "chaos/abi/rule.hpp"
 
@@ -44,8 +44,7 @@ json json_of(const saved_state& state) {
 template <class Number>
 Number whole(const json& object, const char* key) {  // json::get would turn 1e300 or -1 into some number
   const json& n = object.at(key);
-  const bool fits = n.is_number_unsigned() ? n.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<Number>::max())
-                                           : n.is_number_integer() && std::is_signed_v<Number> && n.get<std::int64_t>() >= std::numeric_limits<Number>::min();
+  const bool fits = n.is_number_unsigned() ? std::in_range<Number>(n.get<std::uint64_t>()) : n.is_number_integer() && std::in_range<Number>(n.get<std::int64_t>());
   if (!fits) throw std::range_error(std::string("\"") + key + "\" is no whole number that can stand there");
   return n.get<Number>();
 }
