@@ -90,7 +90,8 @@ class ShopExperiments(SessionTest):
 
     def test_without_breaker_the_database_failure_is_found_out(self):
         failed = self.run_it("database-failure", "off", HYPOTHESIS_FAILED)
-        self.assertLessEqual({"shop status 503 >= 90%", "shop timeout_rate < 1%", "shop p50 < 50ms"}, failed)
+        self.assertLessEqual({"shop status 503 >= 90%", "shop timeout_rate < 1%", "shop p50 < 50ms", "opens_within postgres = 5 failures", "shop fails_fast_under postgres = 50ms", "no_hang"}, failed)
+        self.assertNotIn("no_crash", failed)
 
     def test_without_time_outs_the_network_latency_is_found_out(self):
         failed = self.run_it("network-latency", "off", HYPOTHESIS_FAILED)
