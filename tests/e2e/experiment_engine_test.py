@@ -3,7 +3,6 @@ conditions that abort, and that nothing which it started outlives it."""
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -251,8 +250,6 @@ class Engine(SessionTest):
         quiet = self.ctl("experiment", "run", path, check=DONE)
         self.assertNotIn("\r", quiet.err)
         self.assertIn("· observe (1s)\n", quiet.err)
-        if not shutil.which("script"):
-            self.skipTest("no script(1)")
         shown = subprocess.run(["script", "-qec", f"{CTL} experiment run {path}", "/dev/null"], env={**self.env, "TERM": "xterm"}, capture_output=True, timeout=60).stdout.decode()
         self.assertRegex(shown, r"\r\x1b\[K[█░]+ observe \d\.\d/1\.0 s · \d+/s · errors 0% · p95 [\d.]+ .s · fired \d+")
 
