@@ -9,7 +9,7 @@ class HighCpu(StageTest):
         self.holds("high-cpu")
 
     def test_it_fails_for_a_shop_that_gets_the_cpu_last(self):
-        self.fails("high-cpu", "shop p95 < 500ms")
+        self.fails("high-cpu", "shop p95 < 60ms")
 
 
 if __name__ == "__main__":

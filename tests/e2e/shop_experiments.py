@@ -7,7 +7,7 @@ WHY = {  # without resilience: what must be among the expectations that are not 
     "configuration-error": ["shop success_rate >= 99%"],
     "packet-loss": ["shop p95 < 1s"],
     "corruption": ["shop success_rate >= 99%", "shop status 500 < 1%"],
-    "partition": ["shop success_rate >= 99%", "no_hang"],
+    "partition": ["shop max < 2s"],
     "service-unavailable": ["shop status 503 >= 90%", "shop status 500 < 1%"],
     "dependency-errors": ["shop status 503 >= 90%", "shop status 500 < 1%"],
     "partial-failure": ["shop success_rate >= 99%", "shop status 5xx < 1%"],
