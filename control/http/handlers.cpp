@@ -1,8 +1,10 @@
 // What the endpoints do: each asks chaosd, as chaos-ctl would.
 #include <charconv>
+#include <csignal>
 #include <thread>
 
 #include "compat.hpp"
+#include "control/schedule/files.hpp"
 #include "exchange.hpp"
 #include "launcher.hpp"
 
@@ -132,6 +134,34 @@ void start_experiment(exchange& x) {
   }
   x.shared.launch->stop(child->pid);
   x.refuse({problem_code::failed, "the experiment did not begin in time", name, {}});
+}
+
+// --- schedules: chaos-ctl schedule runs them, and their records in the session folder tell of them
+
+void list_schedules(exchange& x) {
+  json all = json::array();
+  for (const auto& s : schedule::known_schedules(x.shared.how.session_folder)) {
+    json row = s.record.is_object() ? s.record : json::object();
+    row["name"] = s.name;
+    row["running"] = s.running;
+    all.push_back(std::move(row));
+  }
+  x.give(json{{"schedules", all}});
+}
+
+void stop_schedule(exchange& x) {
+  const std::string wanted = x.segment("schedule");
+  std::vector<std::string> running;
+  for (const auto& s : schedule::known_schedules(x.shared.how.session_folder)) {
+    if (!s.running) continue;
+    running.push_back(s.name);
+    if (s.name != wanted) continue;
+    const json pid = s.record.value("pid", json());
+    if (!pid.is_number_integer() || pid <= 1 || kill(pid.get<pid_t>(), SIGTERM) < 0)
+      return x.refuse({problem_code::failed, "the schedule " + wanted + " can not be told to end", wanted, {}});
+    return x.give(json{{"name", wanted}, {"pid", pid}}, x.which.success);
+  }
+  x.refuse(rules::unknown_word(problem_code::not_found, "schedule that runs", wanted, running));
 }
 
 // --- processes, breakers, timeline

@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from harness import DAEMON, FAILED, SHIM, USAGE, free_port, until
+from harness import CTL, DAEMON, FAILED, SHIM, USAGE, free_port, until
 from http_harness import HttpTest
 
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
@@ -243,6 +243,23 @@ class Http(HttpTest):
             self.assertEqual([e["seq"] for e in old + new], list(range(old[0]["seq"], old[0]["seq"] + 42)), "each once, in order")
             watching = self.status()["clients"]
         until(lambda: self.status()["clients"] == watching - 1, "the end of the stream when its reader is gone")
+
+    def test_schedules_are_listed_and_stopped(self):
+        self.assertEqual(self.get("/v1/schedules").json, {"schedules": []})
+        self.post("/v1/schedules/none/stop", status=404)
+        with open(f"{self.dir}/plan.ini", "w") as f:
+            f.write("[schedule]\nname = storm\nstart_wait = 1s\ninterval = 60s\n[scenario slow]\nweight = 1\nrule = latency 127.0.0.1:1 1ms\n")
+        p = self.start([CTL, "schedule", "run", f"{self.dir}/plan.ini"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        running = lambda: [(s["name"], s["pid"]) for s in self.get("/v1/schedules").json["schedules"] if s["running"] and "pid" in s]
+        try:
+            until(running, "the schedule", deadline=5)
+        except AssertionError:
+            p.kill()
+            self.fail(p.stdout.read())
+        self.assertEqual(running(), [("storm", p.pid)])
+        self.assertEqual(self.post("/v1/schedules/storm/stop", status=202).json["pid"], p.pid)
+        p.wait(timeout=20)
+        self.assertEqual(running(), [])
 
     # --- experiments
 
