@@ -267,6 +267,8 @@ bool serve_delay(frame& f) {
     return true;
   }
   if (nonblocking(f) && f.d && (f.d->role & cls::data)) {
+    for (unsigned i = 0; i < f.made.judged.count; ++i)
+      if (f.made.judged.fired[i].delay_ns) f.d->charge_rule.store(f.made.judged.fired[i].rule->id, std::memory_order_relaxed);
     f.d->charge_ns.fetch_add(delay, std::memory_order_relaxed);
     return true;
   }

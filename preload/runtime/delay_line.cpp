@@ -247,6 +247,15 @@ void mask_for_peer(const rule_view& v, const descriptor& d, const sockaddr_stora
   match_endpoint(v, e, mask);
 }
 
+// What a non-blocking sender owes, while the rule that says so is in force; the line is let go with that rule then.
+std::uint64_t take_charge(descriptor& d, delay_line& line, std::uint64_t now_ns) {
+  const std::uint64_t charge = d.charge_ns.exchange(0, std::memory_order_relaxed);
+  const std::uint32_t rule = d.charge_rule.load(std::memory_order_relaxed);
+  if (!charge || !rule_in_force(rule, now_ns)) return 0;
+  line.rule = rule;
+  return charge;
+}
+
 due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller) {
   due out;
   out.gated = true;
@@ -276,7 +285,8 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
       line.head_judged = true;
       line.head_lost = made.verdict.drop;
       line.head_twice = made.verdict.twice;
-      std::uint64_t due_ns = arrived + made.verdict.delay_ns + d.charge_ns.exchange(0, std::memory_order_relaxed);
+      const std::uint64_t charge = take_charge(d, line, now);
+      std::uint64_t due_ns = arrived + made.verdict.delay_ns + charge;
       if (const core::fired_rule* b = made.verdict.bandwidth) {
         std::atomic<std::uint64_t> mine{line.empty_ns};
         std::atomic<std::uint64_t>* shared = shared_bucket(*b->rule);
@@ -287,7 +297,8 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
       }
       if (due_ns < line.latest_due_ns) due_ns = line.latest_due_ns;
       line.latest_due_ns = due_ns;
-      line.rule = made.judged.count ? made.judged.fired[0].rule->id : 0;
+      if (made.judged.count) line.rule = made.judged.fired[0].rule->id;
+      else if (!charge) line.rule = 0;
       if (made.judged.count) {
         char room[sizeof abi::event::text];
         const char* text = room;
@@ -352,7 +363,7 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
   }
   out.gated = true;
   if (total > line->seen) {
-    const std::uint64_t charge = d.charge_ns.exchange(0, std::memory_order_relaxed);
+    const std::uint64_t charge = take_charge(d, *line, now);
     const std::uint64_t since = line->last_arrival_ns ? now - line->last_arrival_ns : ~std::uint64_t{0};
     line->last_arrival_ns = now;
     // Rare arrivals are each told of; a flood in growing steps, so that wake-ups stay bounded.

@@ -61,6 +61,7 @@ struct descriptor {
   core::random_key key;                  // (endpoint, ordinal): what draws on this connection belong to
   std::uint32_t ordinal;                 // nth connection of this process to this endpoint
   std::uint32_t redirect_rule;
+  std::atomic<std::uint32_t> charge_rule;          // whose delay charge_ns is
   std::atomic<std::uint64_t> send_empty_ns;        // virtual time of the sending bucket
   std::atomic<http_line*> http;
   std::uint32_t born;                    // generation in which connect or accept told of it; 0: it was met later

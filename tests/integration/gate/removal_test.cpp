@@ -13,7 +13,7 @@
 namespace chaos::gate {
 namespace {
 
-enum class held_in { arrival, sending, connecting, accepting, closing, reading_file, resolving };
+enum class held_in { arrival, owed, sending, connecting, accepting, closing, reading_file, resolving };
 
 struct row {
   const char* kind;
@@ -24,13 +24,14 @@ struct row {
 };
 
 const std::set<over> streams = {over::tcp, over::unix_stream}, everywhere = {std::begin(all_transports), std::end(all_transports)};
-const std::set<way> in_the_call = {way::blocking};
+const std::set<way> in_the_call = {way::blocking}, in_loops = {std::next(std::begin(all_ways)), std::end(all_ways)};
 
 const row rows[] = {
     {"latency", "latency {} 5s", held_in::arrival, everywhere},
     {"latency", "latency {} 5s --on connect", held_in::connecting},
     {"latency", "latency {} 5s --on accept", held_in::accepting, {over::tcp}, in_the_call},
     {"latency", "latency {} 5s --direction up", held_in::sending, everywhere, in_the_call},
+    {"latency", "latency {} 5s --direction up", held_in::owed, everywhere, in_loops},
     {"latency", "latency {} 5s", held_in::reading_file, {over::tcp}, in_the_call},
     {"latency", "latency {} 5s", held_in::resolving, {over::tcp}, in_the_call},
     {"loss", "loss {} 100%", held_in::arrival, streams},
@@ -102,6 +103,19 @@ class Removal : public Gate, public testing::WithParamInterface<example> {
     std::string got;
     const double ms = released_after([&] { got = read_by(c.near, how, 5, !is_stream(c.transport)); });
     EXPECT_EQ(got, "hello");
+    return ms;
+  }
+  double owed() {  // a sender that must not sleep: its delay is on what comes next
+    channel c(GetParam().transport);
+    set_nonblocking(c.near);
+    fault(c.target);
+    put(c.near, "ask");
+    EXPECT_EQ(c.hear(3), "ask");
+    c.tell("hello");
+    std::string got;
+    const double ms = released_after([&] { got = read_by(c.near, how, 5, !is_stream(c.transport)); });
+    EXPECT_EQ(got, "hello");
+    put(c.near, "more");
     return ms;
   }
   double sending() {
@@ -177,6 +191,7 @@ TEST_P(Removal, LetsGoWithin10MsAndLosesNothing) {
   expect_prompt([&] {
     switch (line.place) {
       case held_in::arrival: return arrival();
+      case held_in::owed: return owed();
       case held_in::sending: return sending();
       case held_in::connecting: return connecting();
       case held_in::accepting: return accepting();
@@ -188,7 +203,7 @@ TEST_P(Removal, LetsGoWithin10MsAndLosesNothing) {
   });
 }
 std::string name_of(const testing::TestParamInfo<example>& info) {
-  const char* const places[] = {"arrival", "sending", "connecting", "accepting", "closing", "reading_file", "resolving"};
+  const char* const places[] = {"arrival", "owed", "sending", "connecting", "accepting", "closing", "reading_file", "resolving"};
   const example& e = info.param;
   return std::string(e.line->kind) + "_" + places[static_cast<int>(e.line->place)] + "_" + name_of(e.transport) + "_" + name_of(e.how);
 }
