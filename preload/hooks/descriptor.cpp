@@ -31,7 +31,6 @@ int own_getsockopt(int fd, int level, int name, void* value, socklen_t* n) {
 int own_setsockopt(int fd, int level, int name, const void* value, socklen_t n) {
   if (level == SOL_SOCKET && name == SO_RCVLOWAT && n >= sizeof(int)) {
     descriptor* d = entry_of(fd);
-    if (d) d->own_threshold = true;
     delay_line* l = d ? d->line.load(std::memory_order_acquire) : nullptr;
     if (l && l->threshold) {  // ours is in force just now: the program's comes after it
       l->own_threshold = *static_cast<const int*>(value);

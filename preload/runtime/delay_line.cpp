@@ -1,6 +1,7 @@
 #include "delay_line.hpp"
 
 #include "owner.hpp"
+#include "thresholds.hpp"
 
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -441,12 +442,12 @@ void consumed(descriptor& d, std::uint64_t bytes) {
 }
 
 namespace {
-void keep_own_threshold(delay_line& line, int fd) {
+void keep_own_threshold(delay_line& line, const descriptor& d, int fd) {
   if (line.threshold) return;
   int present = 1;
   socklen_t length = sizeof present;
   sys::get_option(fd, SOL_SOCKET, SO_RCVLOWAT, &present, &length);
-  line.own_threshold = present;
+  line.own_threshold = thresholds::note(d.inode, present);
 }
 }  // namespace
 
@@ -457,7 +458,7 @@ void raise_threshold(descriptor& d, int fd) {
   socklen_t length = sizeof buffer;
   sys::control(fd, SIOCINQ, &n);
   sys::get_option(fd, SOL_SOCKET, SO_RCVBUF, &buffer, &length);
-  keep_own_threshold(*line, fd);
+  keep_own_threshold(*line, d, fd);
   int want = n + 1 + static_cast<int>(line->step);
   // What is held back fills the buffer: over a network as slow as this the kernel would have grown it to the product of
   // bandwidth and delay. It can not know (the program takes what is due at once), so the buffer is doubled for it. One
@@ -482,7 +483,7 @@ void wait_beyond(descriptor& d, int fd, unsigned bytes) {
     d.line.store(line, std::memory_order_release);
   }
   if (d.kind != descriptor_kind::tcp || !lock(d)) return;
-  keep_own_threshold(*line, fd);
+  keep_own_threshold(*line, d, fd);
   line->threshold = static_cast<int>(bytes) + 1;
   sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, line->threshold);
   unlock(d);
@@ -493,6 +494,7 @@ void restore_threshold(descriptor& d, int fd) {
   if (!line || !line->threshold || !lock(d)) return;
   if (line->threshold) sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, line->own_threshold > 0 ? line->own_threshold : 1);
   line->threshold = 0;
+  thresholds::take_back(d.inode);
   unlock(d);
 }
 

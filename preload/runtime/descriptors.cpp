@@ -12,6 +12,7 @@
 #include "names.hpp"
 #include "preload/core/judge.hpp"
 #include "states.hpp"
+#include "thresholds.hpp"
 
 namespace chaos {
 
@@ -55,9 +56,10 @@ descriptor* the_table() {
 }
 
 void begin_identity(descriptor& d, std::uint64_t inode) {
+  if (const delay_line* line = d.line.load(std::memory_order_acquire); line && line->threshold) thresholds::take_back(d.inode);
   d.inode = inode;
   d.kind = descriptor_kind::unknown;
-  d.early = d.listening = d.accepted = d.per_call = d.own_threshold = d.connecting = d.has_remote = false;
+  d.early = d.listening = d.accepted = d.per_call = d.connecting = d.has_remote = false;
   d.broken.store(false, std::memory_order_relaxed);
   d.redirected.store(false, std::memory_order_relaxed);
   d.ordinal = 0;
@@ -112,12 +114,11 @@ int socket_option(int fd, int name) {
 }
 
 // A process that was killed while it held data back leaves its receive threshold on a socket that others share: nobody would
-// ever be told of what is there. It can not be told from one that the program set before we looked, which costs a program
-// that did no more than being woken early.
+// ever be told of what is there.
 void lower_stale_threshold(const descriptor& d, int fd) {
   const delay_line* line = d.line.load(std::memory_order_acquire);
-  if (d.own_threshold || (line && line->threshold) || socket_option(fd, SO_RCVLOWAT) <= 1) return;
-  sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
+  if ((line && line->threshold) || socket_option(fd, SO_RCVLOWAT) <= 1) return;
+  if (const int own = thresholds::take_back(d.inode)) sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, own);
 }
 
 void learn_socket(descriptor& d, int fd) {

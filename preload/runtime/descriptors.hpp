@@ -39,7 +39,6 @@ struct descriptor {
   descriptor_kind kind;
   bool early;                            // put into an epoll set before it was connected
   bool listening, accepted, per_call;    // per_call: an unconnected datagram socket, whose peer is known call by call
-  bool own_threshold;                    // the program set SO_RCVLOWAT while we looked
   bool connecting;                       // connect said EINPROGRESS: calling it again asks how it goes
   std::atomic<bool> broken;              // reset by us: reads end, writes are EPIPE
   std::atomic<bool> redirected;          // its connect went to one of chaosd's sinks; `asked` is what the program wanted

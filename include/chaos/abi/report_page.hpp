@@ -36,6 +36,11 @@ static_assert(sizeof(rule_counters) == 128);
 // What every matched call adds to, for one rule and CPU. The rule's total is its rule_counters and all of its lanes.
 struct alignas(16) rule_lane { std::atomic<std::uint64_t> matched, bytes; };
 
+// A receive threshold (SO_RCVLOWAT) that a shim raised while it holds data back: which socket, and what it was before.
+// A process that is killed leaves it, and who shares the socket puts it right.
+struct threshold_slot { std::atomic<std::uint64_t> inode; std::atomic<std::int32_t> before; std::int32_t reserved; };
+inline constexpr unsigned threshold_slots = 1024;
+
 struct session_counters {
 #define RULE_COUNTER(name, unit, meaning)
 #define SESSION_COUNTER(name, unit, meaning) std::atomic<std::uint64_t> name;
@@ -93,6 +98,7 @@ struct report_page {
   static constexpr unsigned breaker_max = 128;
   breaker_slot breakers[breaker_max];
   alignas(64) ring_slot ring[ring_slots];
+  threshold_slot thresholds[threshold_slots];
   alignas(64) rule_lane lanes[lane_max][rule_max];
 };
 
