@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "busy_word.hpp"
 #include "preload/core/glob.hpp"
 #include "preload/core/judge.hpp"
 #include "preload/core/match.hpp"
@@ -27,7 +28,7 @@ namespace {
 
 constinit rule_view views[4]{};
 constinit std::atomic<std::uint32_t> latest{0};       // index of the newest view
-constinit std::atomic<std::uint32_t> making{0};       // tid of the thread that makes one; pid-tagged by being a tid
+constinit std::atomic<std::uint32_t> making{0};       // busy word of the thread that makes one
 constinit std::atomic<std::uint32_t> lapsed_generation{0};
 
 bool process_is(const char* glob) {
@@ -69,32 +70,28 @@ void fill(rule_view& v, std::uint32_t generation) {
 }  // namespace
 
 const rule_view* current_view() {
-  const std::uint32_t generation = page_generation();
-  if (generation == 0) return nullptr;
   renew_after_fork();
-  rule_view* v = &views[latest.load(std::memory_order_acquire) % 4];
-  if (v->generation.load(std::memory_order_acquire) != generation) {
-    const std::uint32_t me = static_cast<std::uint32_t>(sys::tid());
-    std::uint32_t nobody = 0;
-    if (!making.compare_exchange_strong(nobody, me, std::memory_order_acquire)) {
-      // Another thread is at it: wait a little, not for ever (it may be us, below a signal handler; or gone in a fork).
-      for (unsigned i = 0; i < 20000 && making.load(std::memory_order_relaxed) == nobody; ++i) sys::pause();
-      v = &views[latest.load(std::memory_order_acquire) % 4];
-      if (v->generation.load(std::memory_order_acquire) != generation) return nullptr;
-    } else {
-      const std::uint32_t next = latest.load(std::memory_order_relaxed) + 1;
-      v = &views[next % 4];
+  for (unsigned tries = 0; tries < 16; ++tries) {  // the rules may change while they are taken in
+    const std::uint32_t generation = page_generation();
+    if (generation == 0) return nullptr;
+    rule_view* v = &views[latest.load(std::memory_order_acquire) % 4];
+    if (v->generation.load(std::memory_order_acquire) == generation) return v->classes ? v : nullptr;
+    // Another thread may be at it. It is waited for: a call that went by without would meet no fault.
+    if (!take_word(making)) return nullptr;
+    const std::uint32_t newest = latest.load(std::memory_order_relaxed);
+    if (views[newest % 4].generation.load(std::memory_order_relaxed) != generation) {
+      v = &views[(newest + 1) % 4];
       v->generation.store(0, std::memory_order_relaxed);
       fill(*v, generation);
-      const bool whole = bank_unchanged(*v);
-      if (whole) latest.store(next, std::memory_order_release);
-      making.store(0, std::memory_order_release);
-      if (!whole) return nullptr;
-      if (report && self.attach_index)
-        report->attached[self.attach_index - 1].generation.store(generation, std::memory_order_relaxed);
+      if (bank_unchanged(*v)) {
+        latest.store(newest + 1, std::memory_order_release);
+        if (report && self.attach_index)
+          report->attached[self.attach_index - 1].generation.store(generation, std::memory_order_relaxed);
+      }
     }
+    give_word(making);
   }
-  return v->classes ? v : nullptr;
+  return nullptr;
 }
 
 bool rule_in_force(std::uint32_t rule_id, std::uint64_t now_ns) {

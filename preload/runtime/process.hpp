@@ -35,8 +35,8 @@ struct rule_view {
   const abi::rule_bank* bank;
 };
 
-// The view for the page's present generation; nullptr when no rule is meant for us, or while another thread is just
-// making it. Renews our identity first when we are a forked child.
+// The view for the page's present generation; nullptr when no rule is meant for us, and in a signal handler that came while
+// its thread was just making it. Renews our identity first when we are a forked child.
 const rule_view* current_view();
 
 inline std::uint32_t page_generation() { return page->generation.load(std::memory_order_acquire); }
