@@ -41,6 +41,7 @@ daemon::daemon(protocol::session_location where, const settings& how, page_write
       state_(where_.file(abi::state_name)),
       rules_(page_, report_, state_, how_.default_for_ns.value_or(rules::default_for_ns)),
       processes_(report_),
+      closer_(loop_, where_.file(abi::closing_socket_name)),
       experiments_(how_.experiments_max),
       server_(loop_, listening_fd, [this](client_id who, const protocol::request& r) { handle(who, r); }, [this](client_id who) { runner_gone(who); }),
       timeline_(where_.file(abi::timeline_name), [this](std::uint32_t id) { return rules_.names_of(id); },
@@ -171,6 +172,7 @@ void daemon::after_change() {
   std::set<std::uint32_t> active;
   for (const auto& [id, r] : rules_.live())
     if (!r.paused()) active.insert(id);
+  closer_.in_force(active);
   live_breaker_.in_force(std::move(active));
   set_pace();
 }

@@ -10,6 +10,7 @@
 
 #include "audit.hpp"
 #include "control/protocol/session_folder.hpp"
+#include "closer.hpp"
 #include "delays.hpp"
 #include "drain.hpp"
 #include "experiments.hpp"
@@ -153,6 +154,7 @@ class daemon {
   experiments experiments_;
   std::map<client_id, asked_change> asked_;
   sinks sinks_;
+  closer closer_;
   server server_;
   timeline timeline_;
   drain drain_;

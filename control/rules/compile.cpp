@@ -297,6 +297,14 @@ class compilation {
     if (spec_.kind == abi::effect::http_error) r_.flags |= abi::rule_flags::http;
     if (given(option::shared_)) r_.flags |= abi::rule_flags::shared_bucket;
     if (given(option::torn_)) r_.torn = 1;
+    if (spec_.kind == abi::effect::reorder) {
+      std::uint64_t gap = 1;
+      if (const auto good = read(option::gap_, parse_count, gap); !good) return good;
+      if (gap == 0 || gap > 1000)
+        return problem{problem_code::bad_value, "--gap: a datagram is passed by at least 1 and at most 1000 others", spec_.get(option::gap_), {"1", "5"}};
+      r_.number = static_cast<std::int32_t>(gap);
+      if (r_.classes & classes::datagram_out) return combination("reorder acts on arriving datagrams: set it where they are received", "--on");
+    }
     if (given(option::process_wide_)) r_.flags |= abi::rule_flags::process_wide;
     if (given(option::budget_)) {
       r_.flags |= abi::rule_flags::has_budget;

@@ -17,7 +17,7 @@ constexpr effect_set of(abi::effect e) { return effect_set{1} << (static_cast<un
 // Effects that act on bytes as they arrive, not on the call that reads them: they are judged once for each arrival.
 inline constexpr effect_set arrival_effects = of(abi::effect::latency) | of(abi::effect::loss) | of(abi::effect::bandwidth);
 // For datagrams these too: whether one comes at all, and how often.
-inline constexpr effect_set datagram_arrival_effects = arrival_effects | of(abi::effect::partition) | of(abi::effect::duplicate);
+inline constexpr effect_set datagram_arrival_effects = arrival_effects | of(abi::effect::partition) | of(abi::effect::duplicate) | of(abi::effect::reorder);
 
 struct facts_of_call {
   abi::function_id function;

@@ -19,6 +19,7 @@
 #include "observe.hpp"
 #include "partition.hpp"
 #include "pause.hpp"
+#include "reorder.hpp"
 #include "reset_peer.hpp"
 #include "slicer.hpp"
 #include "slow_close.hpp"
@@ -46,6 +47,7 @@ inline void compose(core::judgement& j, const situation& s, verdict& v) {
       case abi::effect::slow_close: slow_close::apply(place, s, v); break;
       case abi::effect::limit_data: took = limit_data::apply(place, s, v); break;
       case abi::effect::duplicate: took = duplicate::apply(place, s, v); break;
+      case abi::effect::reorder: took = reorder::apply(place, s, v); break;
       case abi::effect::partition: took = partition::apply(place, s, v); break;
       case abi::effect::full: took = full::apply(place, s, v); break;
       case abi::effect::io_error: io_error::apply(place, s, v); took = place.error != 0; break;

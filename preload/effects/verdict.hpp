@@ -21,6 +21,7 @@ struct verdict {
   std::uint64_t limit = 0;
   bool drop = false;                      // the datagram is gone
   bool twice = false;                     // the datagram comes again
+  std::uint32_t overtakers = 0;           // so many later datagrams come before this one
   std::uint64_t pause_ns = 0;             // the thread waits, whatever it asked for
   bool pause_all = false;                 // and so does every other one
   std::uint64_t until_ns = 0;             // with ending::blackhole: the connection closes then; 0: it does not

@@ -30,6 +30,7 @@ struct call {
   msghdr** msg_in = nullptr;
   const msghdr** msg_out = nullptr;
   int* flags = nullptr;
+  int how = -1;                 // shutdown's
   sockaddr* from = nullptr;
   socklen_t* from_len = nullptr;
   const sockaddr* to = nullptr;
@@ -70,6 +71,7 @@ struct frame {
   std::int8_t nonblocking_;     // -1: not asked yet
   bool peeks, capped;
   bool twice;                   // the datagram goes out twice
+  bool handed_over;             // chaosd brings the end about, later
   bool http;                    // http_mask instead of the descriptor's
   bool once_more;               // leave(): call again (a lost datagram, MSG_WAITALL in pieces)
   std::uint64_t due_bytes;      // that a reader may see by now

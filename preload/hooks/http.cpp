@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "buffers.hpp"
 #include "own.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/http.hpp"
@@ -15,41 +16,6 @@ namespace cls = abi::classes;
 namespace http = core::http;
 
 http::way way_of(const frame& f) { return f.acts_as & cls::stream_in ? http::way::in : http::way::out; }
-
-// What the call reads into or writes from, as one vector.
-struct vector {
-  iovec one;
-  const iovec* parts = nullptr;
-  std::size_t count = 0;
-  explicit vector(const frame& f) {
-    if (f.c.iov) { parts = *f.c.iov; count = static_cast<std::size_t>(*f.c.iov_count); return; }
-    const msghdr* m = f.c.msg_in ? *f.c.msg_in : f.c.msg_out ? *f.c.msg_out : nullptr;
-    if (m) { parts = m->msg_iov; count = m->msg_iovlen; return; }
-    if (!f.c.size || (!f.c.in && !f.c.out)) return;
-    one = {f.c.in ? *f.c.in : const_cast<void*>(*f.c.out), *f.c.size};
-    parts = &one;
-    count = 1;
-  }
-};
-
-std::size_t gather(const vector& v, char* to, std::size_t room) {
-  std::size_t n = 0;
-  for (std::size_t i = 0; i < v.count && n < room; ++i) {
-    const std::size_t part = v.parts[i].iov_len < room - n ? v.parts[i].iov_len : room - n;
-    memcpy(to + n, v.parts[i].iov_base, part);
-    n += part;
-  }
-  return n;
-}
-
-void scatter(const vector& v, const char* from, std::size_t n) {
-  for (std::size_t i = 0; i < v.count && n; ++i) {
-    const std::size_t part = v.parts[i].iov_len < n ? v.parts[i].iov_len : n;
-    memcpy(v.parts[i].iov_base, from, part);
-    from += part;
-    n -= part;
-  }
-}
 
 long peek(int fd, char* to, std::size_t room) { return sys::call(SYS_recvfrom, fd, to, room, MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr); }
 
@@ -75,7 +41,7 @@ road give(frame& f, http_line& h) {
   const http::replacement& r = h.given;
   const unsigned left = r.size - h.given_so_far;
   const std::size_t part = f.moves < left ? f.moves : left;
-  scatter(vector(f), r.text + h.given_so_far, part);
+  scatter(buffers(f), r.text + h.given_so_far, part);
   if (f.c.msg_in) {
     msghdr* m = f.asked_msg ? f.asked_msg : *f.c.msg_in;
     m->msg_namelen = 0;
@@ -109,7 +75,7 @@ void advance(frame& f, std::uint64_t n) {
     *f.c.size -= n;
     return;
   }
-  const vector from(f);
+  const buffers from(f);
   std::size_t used = 0;
   for (std::size_t i = 0; i < from.count && used < iov_max; ++i) {
     const iovec part = from.parts[i];
@@ -142,7 +108,7 @@ road send_first(frame& f, http_line& h) {
     return road::go;
   }
   const std::uint64_t original = r.original < f.moves ? r.original : f.moves;
-  const vector all(f);
+  const buffers all(f);
   http_passed(*f.d, *f.view, http::way::out, all.parts, all.count, original);
   h.given.size = 0;
   advance(f, original);
@@ -217,7 +183,7 @@ bool enter_reading(frame& f, http_line& h, road& way) {
 bool enter_writing(frame& f, http_line& h, road& way) {
   descriptor& d = *f.d;
   if (h.given.size && !h.given_in) { way = send_first(f, h); return false; }
-  const vector all(f);
+  const buffers all(f);
   const bool acts = http_acts_on_calls(*f.view, d.mask, f.acts_as);
   const http_message m = http_ahead(d, *f.view, http::way::out, all.parts, all.count, f.moves);
   memcpy(f.http_mask, d.mask, sizeof d.mask);
@@ -254,7 +220,7 @@ road http_answer(frame& f, unsigned status) {
     const long got = peek(f.c.fd, window, sizeof window);
     n = got > 0 ? static_cast<std::size_t>(got) : 0;
   } else {
-    n = gather(vector(f), window, sizeof window);
+    n = gather(buffers(f), window, sizeof window);
   }
   http::replacement r;
   http::replace_status(window, n, status, r);
@@ -267,7 +233,7 @@ road http_answer(frame& f, unsigned status) {
 
 void http_leave(frame& f, std::uint64_t moved) {
   const http::way w = way_of(f);
-  const vector all(f);
+  const buffers all(f);
   const bool unseen = !all.count || (w == http::way::in && f.c.flags && (*f.c.flags & MSG_TRUNC));
   if (unseen) http_skipped(*f.d, w, moved);
   else http_passed(*f.d, *f.view, w, all.parts, all.count, moved);

@@ -6,6 +6,8 @@
 #include "chaos/abi/session.hpp"
 #include "http.hpp"
 #include "own.hpp"
+#include "reorder.hpp"
+#include "preload/runtime/closing.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/owner.hpp"
@@ -258,12 +260,23 @@ void take_back(frame& f, core::effect_set kinds) {
   f.made.judged.count = kept;
 }
 
+// The end of a connection that chaosd brings about later. False: nobody can, it comes now.
+bool hand_over(frame& f, std::uint64_t delay) {
+  const descriptor& d = *f.d;
+  if ((d.kind != descriptor_kind::tcp && d.kind != descriptor_kind::unix_stream) || d.listening || f.c.how == SHUT_RD) return false;
+  for (unsigned i = 0; i < f.made.judged.count; ++i)
+    if (f.made.judged.fired[i].rule->kind == abi::effect::slow_close)
+      return close_later(f.c.fd, f.made.judged.fired[i].rule->id, f.made.now_ns + delay, f.c.how);
+  return false;
+}
+
 // Waits where the caller asked to block; elsewhere the delay is owed by the connection's next arrival.
 bool serve_delay(frame& f) {
   const std::uint64_t delay = f.made.verdict.delay_ns;
   if (!delay) return true;
   if ((f.acts_as & cls::close) && sys::is_nonblocking(f.c.fd)) {  // an event loop closes: it must not sleep
-    take_back(f, core::of(abi::effect::slow_close));
+    f.handed_over = hand_over(f, delay);
+    if (!f.handed_over) take_back(f, core::of(abi::effect::slow_close));
     return true;
   }
   if (nonblocking(f) && f.d && (f.d->role & cls::data)) {
@@ -458,24 +471,6 @@ bool send_through_bucket(frame& f) {
   return true;
 }
 
-// A datagram that is to come twice is received without being taken: the next receive finds it again.
-road receive_and_keep(frame& f) {
-  msghdr plain{};
-  iovec one{f.c.in ? *f.c.in : nullptr, f.c.size ? *f.c.size : 0};
-  msghdr* m = f.c.msg_in ? *f.c.msg_in : &plain;
-  if (!f.c.msg_in) {
-    plain.msg_iov = f.c.iov ? const_cast<iovec*>(*f.c.iov) : &one;
-    plain.msg_iovlen = f.c.iov ? static_cast<std::size_t>(*f.c.iov_count) : 1;
-    plain.msg_name = f.c.from;
-    plain.msg_namelen = f.c.from && f.c.from_len ? *f.c.from_len : 0;
-  }
-  const long r = sys::call(SYS_recvmsg, f.c.fd, m, (f.c.flags ? *f.c.flags : 0) | MSG_PEEK);
-  if (r < 0) { f.error = static_cast<int>(-r); return road::fail; }
-  if (!f.c.msg_in && f.c.from && f.c.from_len) *f.c.from_len = plain.msg_namelen;
-  f.result = r;
-  return road::done;
-}
-
 road enter_path(frame& f) {
   f.acts_as &= cls::file_open;
   if (!(f.view->classes & f.acts_as)) return road::go;
@@ -518,8 +513,9 @@ road enter_descriptor(frame& f, abi::class_set row) {
     f.error = EAGAIN;
     return road::fail;
   }
-  if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);
   road way;
+  if ((f.acts_as & cls::datagram_in) && datagram_waits(f.d) && reorder_enter(f, way)) return way;
+  if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);  // and the next receive finds it again
   if (f.d->http_rules && (f.acts_as & cls::streams) && !http_enter(f, way)) return way;
   decide_here(f, f.moves, !input ? ~core::effect_set{0} : f.acts_as & cls::datagram_in ? ~core::datagram_arrival_effects : ~core::arrival_effects);
   if (f.http && f.made.judged.matched) http_decided(*f.d, input ? core::http::way::in : core::http::way::out);
@@ -541,6 +537,7 @@ road enter_descriptor(frame& f, abi::class_set row) {
     report_here(f, 0);
     f.made.judged.count = 0;
   }
+  if (f.handed_over && f.c.how >= 0) { f.result = 0; return road::done; }  // shut down then, not now
   if (f.made.verdict.drop && output) { report_here(f, f.moves); f.result = static_cast<long>(f.moves); return road::done; }
   if (serve_ending(f, way)) { report_here(f, 0); return way; }
   if (f.acts_as & (cls::streams | cls::file_io)) limit_to(f, what.cap);
@@ -564,6 +561,12 @@ road enter_inside(frame& f) {
     if (f.function == abi::function_id::fclose || f.function == abi::function_id::fflush) f.pending = __fpending(f.c.stream);
   }
   if (!f.view) {
+    if ((row & cls::datagram_in) && f.c.fd >= 0 && static_cast<unsigned>(f.c.fd) < descriptor_count &&
+        datagram_waits(f.d = &descriptor_table[f.c.fd])) {  // its rule has gone
+      f.peeks = f.c.flags && (*f.c.flags & MSG_PEEK);
+      f.d->line.load(std::memory_order_relaxed)->overtakers_left = 0;
+      if (road way; reorder_enter(f, way)) return way;
+    }
     if ((row & abi::classes::close) && f.c.fd >= 0 && f.function != abi::function_id::shutdown) forget(f.c.fd);
     return road::pass;
   }
@@ -589,7 +592,7 @@ road enter_inside(frame& f) {
 }  // namespace
 
 road enter(frame& f) {
-  f.once_more = f.capped = f.peeks = f.twice = f.http = false;
+  f.once_more = f.capped = f.peeks = f.twice = f.http = f.handed_over = false;
   f.due_bytes = UINT64_MAX;
   f.nonblocking_ = -1;
   f.error = 0;

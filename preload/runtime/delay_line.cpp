@@ -8,6 +8,7 @@
 
 #include "decide.hpp"
 #include "http.hpp"
+#include "reorder.hpp"
 #include "preload/effects/compose.hpp"
 
 namespace chaos {
@@ -38,7 +39,9 @@ delay_line* take_line() {
     l.first = l.count = l.step = l.rule = l.blackhole_rule = l.bandwidth_rule = 0;
     l.blackhole_until_ns = l.rate = l.empty_ns = 0;
     l.shared = nullptr;
-    l.end_seen = l.head_judged = l.head_lost = l.head_twice = false;
+    l.end_seen = l.head_judged = l.head_lost = l.head_twice = l.head_given = false;
+    l.overtaken = nullptr;
+    l.head_overtakers = l.overtakers_left = 0;
     l.stamped_since_ns = 0;
     l.threshold = l.own_threshold = 0;
     return &l;
@@ -118,6 +121,7 @@ void push(delay_line& line, std::uint64_t upto, std::uint64_t due_ns) {
 }  // namespace
 
 void release_line(delay_line* line) {
+  if (line->overtaken) drop_overtaken(line->overtaken);
   line->in_use.store(0, std::memory_order_release);
   const auto index = static_cast<std::uint32_t>(line - pool.load(std::memory_order_acquire));
   std::uint32_t first = cursor.load(std::memory_order_relaxed);
@@ -195,7 +199,7 @@ bool gates_any(const descriptor& d, const rule_view& v) {
 
 bool gates(const descriptor& d, const rule_view& v) {
   if (d.listening || !(d.role & (abi::classes::stream_in | abi::classes::datagram_in))) return false;
-  if (const delay_line* l = d.line.load(std::memory_order_relaxed); l && (l->count || l->end_seen || l->blackhole_rule || l->head_judged)) return true;
+  if (const delay_line* l = d.line.load(std::memory_order_relaxed); l && (l->count || l->end_seen || l->blackhole_rule || l->head_judged || l->overtaken)) return true;
   if (d.charge_ns.load(std::memory_order_relaxed)) return true;
   if (!v.any_arrival) return false;
   const unsigned n = v.bank->count < abi::rule_max ? v.bank->count : abi::rule_max;
@@ -266,6 +270,10 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
     line.stamped_since_ns = sys::now_ns();
   }
   for (unsigned lost = 0; lost < 1024; ++lost) {
+    if (line.overtaken && (line.head_given || line.overtakers_left == 0)) {  // hooks/reorder has something to give
+      out.bytes = ~std::uint64_t{0};
+      return out;
+    }
     const std::uint64_t now = sys::now_ns();
     pollfd p{fd, POLLIN, 0};
     const timespec none{0, 0};
@@ -286,6 +294,7 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
       line.head_judged = true;
       line.head_lost = made.verdict.drop;
       line.head_twice = made.verdict.twice;
+      line.head_overtakers = line.overtaken ? 0 : made.verdict.overtakers;
       const std::uint64_t charge = take_charge(d, line, now);
       std::uint64_t due_ns = arrived + made.verdict.delay_ns + charge;
       if (const core::fired_rule* b = made.verdict.bandwidth) {
@@ -298,6 +307,7 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
       }
       if (due_ns < line.latest_due_ns) due_ns = line.latest_due_ns;
       line.latest_due_ns = due_ns;
+      line.overtake_until_ns = due_ns + effects::reorder::patience_ns;
       if (made.judged.count) line.rule = made.judged.fired[0].rule->id;
       else if (!charge) line.rule = 0;
       if (made.judged.count) {
@@ -318,6 +328,21 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
       continue;
     }
     if (line.rule && line.latest_due_ns > now && !rule_in_force(line.rule, now)) line.latest_due_ns = 0;
+    if (line.latest_due_ns <= now && line.head_overtakers && rule_in_force(line.rule, now)) {
+      if (datagram_behind_head(fd)) {
+        if ((line.overtaken = take_head(d, fd))) {
+          line.overtakers_left = line.head_overtakers;
+          line.head_judged = line.head_twice = false;
+        }
+        line.head_overtakers = 0;
+        continue;
+      }
+      if (now < line.overtake_until_ns) {
+        out.next_ns = line.overtake_until_ns;
+        return out;
+      }
+      line.head_overtakers = 0;
+    }
     if (line.latest_due_ns <= now) out.bytes = ~std::uint64_t{0};
     else out.next_ns = line.latest_due_ns;
     return out;

@@ -11,6 +11,8 @@
 
 namespace chaos {
 
+struct overtaken_datagram;
+
 struct delay_line {
   static constexpr unsigned stamps_max = 128;
   struct stamp { std::uint64_t upto; std::uint64_t due_ns; };
@@ -32,6 +34,11 @@ struct delay_line {
   std::uint64_t rate, empty_ns;       // virtual time: when the bucket is empty
   std::atomic<std::uint64_t>* shared; // the same, of all connections; nullptr: own
   bool head_judged, head_lost, head_twice;  // datagrams: the one at the head was looked at
+  std::uint32_t head_overtakers;      // so many later ones are to pass the one at the head; 0: none
+  std::uint64_t overtake_until_ns;    // it waits for the first of them until then
+  overtaken_datagram* overtaken;      // the one that others pass; nullptr: none
+  std::uint32_t overtakers_left;
+  bool head_given;                    // the one at the head was given, and not taken yet
   int threshold;                      // SO_RCVLOWAT as we set it; 0: as the program has it
   int own_threshold;                  // what the program set itself; 0: never
 };

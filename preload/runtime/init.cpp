@@ -6,7 +6,9 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "chaos/abi/closing.hpp"
 #include "chaos/abi/session.hpp"
+#include "closing.hpp"
 #include "environment.hpp"
 #include "lanes.hpp"
 #include "process.hpp"
@@ -171,6 +173,8 @@ bool attach_session() {
   const auto* mapped = map_page<abi::rule_page>(rules, PROT_READ);
   report = map_page<abi::report_page>(reports, PROT_READ | PROT_WRITE);
   if (!mapped || !report) { report = nullptr; return false; }
+  abi::path_buffer closing = folder;
+  closing_socket_is(closing.add("/").add(abi::closing_socket_name).text);
   make_identity();
   make_fork_witness();
   page = mapped;

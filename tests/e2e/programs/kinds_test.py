@@ -2,8 +2,11 @@
 
 Each case runs a few lines of python under the shim against a server of this test's own, so that the line of the fault
 reference that it stands for can be read here. Kinds that redis, curl and the other programs already meet stand there."""
+import os
+import signal
 import socket
 import threading
+import time
 import unittest
 
 from program_test_case import EARLY, LATE, PYTHON, ProgramTestCase, until
@@ -131,6 +134,49 @@ class Kinds(ProgramTestCase):
                               self.server.port, fires=1)
         self.about(seconds, 0.2)
 
+    def test_slow_close_in_an_event_loop_is_brought_about_by_the_daemon(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        port = listener.getsockname()[1]
+        code = ('s.setblocking(False); ep=select.epoll(); ep.register(s, select.EPOLLIN)\n'
+                'sys.stdin.readline(); t=time.monotonic(); s.%s; print("ended", time.monotonic()-t, flush=True)\n'
+                'sys.stdin.readline(); print(len(ep.poll(0.05)), flush=True); sys.stdin.readline()')
+        for ending, then in (("close()", "wait"), ("shutdown(socket.SHUT_WR)", "wait"), ("close()", "rm"), ("close()", "kill")):
+            with self.subTest(ending=ending, then=then):
+                ident = self.ok("set", "slow_close", f"127.0.0.1:{port}", "200ms" if then == "wait" else "30s").out.strip()
+                p = self.start([PYTHON, "-c", CONNECT + code % ending, str(port)], env={"LD_PRELOAD": self.shimmed["LD_PRELOAD"]}, stdin=-1, stdout=-1)
+                served = listener.accept()[0]
+                self.addCleanup(served.close)
+                served.settimeout(5)
+                p.stdin.write("go\n")
+                p.stdin.flush()
+                began = time.monotonic()
+                self.assertLess(float(p.stdout.readline().split()[1]), 0.1, "the event loop slept")
+                self.assertEqual(self.rule(ident)["fired"], 1)
+                if ending == "close()":
+                    served.sendall(b"still there")
+                p.stdin.write("go\n")
+                p.stdin.flush()
+                self.assertEqual(p.stdout.readline().strip(), "0", "told of a descriptor that it closed")
+                if then == "rm":
+                    self.ok("rm", ident)
+                if then == "kill":
+                    os.kill(self.daemon_pid(), signal.SIGKILL)
+                if then == "wait":
+                    self.ended(served)
+                    self.about(time.monotonic() - began, 0.2)
+                    self.ok("rm", ident)
+                else:
+                    self.ended(served)
+                p.stdin.close()
+                p.wait()
+
+    def ended(self, connection):
+        try:
+            self.assertEqual(connection.recv(9), b"")
+        except ConnectionResetError:
+            pass  # closed with bytes unread
+
     def test_partition_holds_everything_and_heals_without_loss(self):
         code = ('s.sendall(b"one"); print(s.recv(9)); print("ready", flush=True); sys.stdin.readline()\n'
                 's.sendall(b"two"); print(s.recv(9).decode(), flush=True)')
@@ -158,6 +204,29 @@ class Kinds(ProgramTestCase):
         code = 's.sendto(b"a",a); s.sendto(b"b",a); print(*[s.recvfrom(9)[0].decode() for i in range(3)])'
         got = self.under(("duplicate", self.datagrams_at, "100%", "--times", "1"), DATAGRAM + code, self.server.datagram_port, fires=1)
         self.assertEqual(got, ["a", "a", "b"])
+
+    def test_a_datagram_is_passed_by_later_ones(self):
+        code = 'for c in b"abcd": s.sendto(bytes([c]),a)\ntime.sleep(0.1)\nprint(*[s.recvfrom(9)[0].decode() for i in range(4)])'
+        for gap, order in ((1, "bacd"), (2, "bcad"), (9, "bcda")):
+            with self.subTest(gap=gap):
+                got = self.under(("reorder", self.datagrams_at, "100%", "--times", "1", "--gap", gap), DATAGRAM + code, self.server.datagram_port, fires=1)
+                self.assertEqual("".join(got), order)
+
+    def test_a_datagram_that_none_passes_comes_all_the_same(self):
+        code = 's.sendto(b"a",a); t=time.monotonic(); print(s.recvfrom(9)[0].decode(), time.monotonic()-t)'
+        text, seconds = self.under(("reorder", self.datagrams_at, "100%"), DATAGRAM + code, self.server.datagram_port, fires=1)
+        self.assertEqual(text, "a")
+        self.about(seconds, 0.05)
+
+    def test_an_event_loop_is_told_of_reordered_datagrams(self):
+        code = ('import select\ns.setblocking(False); ep=select.epoll(); ep.register(s, select.EPOLLIN|int(sys.argv[2]))\n'
+                'for c in b"abcdef": s.sendto(bytes([c]),a)\n'
+                'got=""\nwhile len(got)<6 and ep.poll(2):\n  while True:\n    try: got+=s.recvfrom(9)[0].decode()\n    except BlockingIOError: break\n'
+                'try: got+=s.recvfrom(9)[0].decode()\nexcept BlockingIOError: pass\nprint(got)')
+        for edge in (0, 1 << 31):
+            with self.subTest(edge=bool(edge)):
+                got, = self.under(("reorder", self.datagrams_at, "100%", "--when", "2"), DATAGRAM + code, self.server.datagram_port, edge, fires=1)
+                self.assertEqual(got, "acbdef")
 
     def test_a_lost_datagram_never_comes_and_the_next_does(self):
         code = 's.sendto(b"a",a); s.sendto(b"b",a); print(s.recvfrom(9)[0].decode())'

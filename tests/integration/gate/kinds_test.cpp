@@ -258,6 +258,18 @@ void duplicate(Connection& l) {
   for (int i = 0; i < 2; ++i) EXPECT_EQ(l.c.hear(9), "c");
   l.injected(1, 0, l.at);
 }
+void reorder(Connection& l) {
+  l.fault(l.c.target, "100% --gap 2 --when 1");
+  for (const char* const text : {"a", "b", "c", "d"}) l.c.tell(text);
+  for (const char* const next : {"b", "c", "a", "d"}) EXPECT_EQ(l.receive(), next);
+  l.injected(1, 0, l.at);
+  l.s.remove(l.id);
+  l.fault(l.c.target, "100%");
+  const double start = monotonic_ms();
+  l.c.tell("alone");
+  EXPECT_EQ(l.receive(), "alone");
+  EXPECT_TRUE(on_time(monotonic_ms() - start, 50));
+}
 void partition(Connection& l) {
   l.fault(l.c.target);
   l.c.tell("hello");
@@ -524,7 +536,7 @@ void observe_memory(Elsewhere& l) {
 const std::map<std::string, void (*)(Connection&)> on_connections = {
     ON(Connection, latency), ON(Connection, error), ON(Connection, down), ON(Connection, loss), ON(Connection, corrupt), ON(Connection, slicer),
     ON(Connection, reset_peer), ON(Connection, bandwidth), ON(Connection, timeout), ON(Connection, slow_close), ON(Connection, limit_data),
-    ON(Connection, duplicate), ON(Connection, partition), ON(Connection, crash), ON(Connection, pause), ON(Connection, http_error), ON(Connection, observe)};
+    ON(Connection, duplicate), ON(Connection, reorder), ON(Connection, partition), ON(Connection, crash), ON(Connection, pause), ON(Connection, http_error), ON(Connection, observe)};
 const std::map<std::string, void (*)(Files&)> on_files = {
     ON(Files, latency), ON(Files, error), ON(Files, corrupt), ON(Files, crash), ON(Files, pause), ON(Files, observe), ON(Files, full), ON(Files, io_error)};
 #undef ON

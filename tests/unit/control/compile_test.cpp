@@ -181,6 +181,8 @@ TEST(Compile, RulesAboutRequestsFollowBothDirections) {
   const abi::rule failing = good({"http_error", "a:1", "503"});
   EXPECT_EQ(failing.flags & (abi::rule_flags::http | abi::rule_flags::http_path), abi::rule_flags::http);
   EXPECT_EQ(failing.number, 503);
+  EXPECT_EQ(good({"reorder", "udp://a:1", "5%"}).number, 1);
+  EXPECT_EQ(good({"reorder", "udp://a:1", "5%", "--gap", "4"}).number, 4);
   EXPECT_EQ(good({"http_error", "listen:80", "404"}).classes, classes::streams);
 }
 
@@ -236,6 +238,10 @@ INSTANTIATE_TEST_SUITE_P(
                     bad_case{{"http_error", "file:/x", "503"}, pc::wrong_target, "http://"}, bad_case{{"down", "http://a:1/x"}, pc::wrong_target, "HTTP requests"},
                     bad_case{{"bandwidth", "http://a:1/x", "1KB/s"}, pc::wrong_target, "HTTP requests"}, bad_case{{"latency", "http://a:1/x", "1ms", "--on", "connect"}, pc::bad_combination, "--on"},
                     bad_case{{"latency", "http://*", "1ms"}, pc::needs_everything, "--everything"},
+                    bad_case{{"reorder", "udp://a:1"}, pc::missing_word, "5%"}, bad_case{{"reorder", "tcp://a:1", "5%"}, pc::bad_combination, "datagrams only"},
+                    bad_case{{"reorder", "http://a:1/x", "5%"}, pc::wrong_target, "HTTP requests"}, bad_case{{"reorder", "udp://a:1", "5%", "--gap", "0"}, pc::bad_value, "--gap"},
+                    bad_case{{"reorder", "udp://a:1", "5%", "--gap", "1001"}, pc::bad_value, "1000"}, bad_case{{"reorder", "udp://a:1", "5%", "--on", "sendto"}, pc::bad_combination, "received"},
+                    bad_case{{"reorder", "udp://a:1", "5%", "--on", "stream_in"}, pc::bad_combination, "datagrams"},
                     bad_case{{"observe", "process"}, pc::wrong_target, "a process"},
                     bad_case{{"corrupt", "a:1", "--bits", "9999999"}, pc::bad_value, "--bits"},
                     bad_case{{"latency", "a:1", "1ms", "--name", "a b"}, pc::bad_value, "--name"}), testing_support::parameter_name);
