@@ -150,15 +150,14 @@ constexpr bool has_short_way(abi::function_id f) {
 template <abi::function_id self, class Ret, class Make, class Real>
 [[gnu::always_inline]] inline Ret run(Make make_call, const void* caller, Real real_call) {
   constexpr const abi::function_info& info = abi::function_table[static_cast<unsigned>(self)];
-  const call c = make_call();
   if constexpr (has_short_way(self) && (info.classes & abi::classes::streams) && info.how == abi::fails::minus_one) {
-    const quick_answer asked = ask_quickly(self, info.classes, c.fd, c.flags);
-    if (asked.answer != quick_answer::said::no) return run_slowly<info.how, Ret>(self, info.classes, c, caller, real_call, asked);
+    const quick_answer asked = ask_quickly(self, info.classes, make_call().fd, make_call().flags);
+    if (asked.answer != quick_answer::said::no) return run_slowly<info.how, Ret>(self, info.classes, make_call(), caller, real_call, asked);
     const Ret result = real_call();
     settle(asked, static_cast<long>(result));
     return result;
   } else {
-    return run_slowly<info.how, Ret>(self, info.classes, c, caller, real_call);
+    return run_slowly<info.how, Ret>(self, info.classes, make_call(), caller, real_call);
   }
 }
 
