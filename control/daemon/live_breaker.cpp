@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -220,6 +221,11 @@ attempt break_one(const holder& h, std::uint64_t start_ticks, std::uint64_t inod
   socklen_t n = sizeof protocol;
   if (fstat(copy, &s) != 0 || s.st_ino != inode) return attempt::gone;  // the number means another socket by now
   if (getsockopt(copy, SOL_SOCKET, SO_PROTOCOL, &protocol, &n) != 0 || protocol != IPPROTO_TCP) return attempt::gone;
+
+  tcp_info now{};
+  n = sizeof now;
+  // Meanwhile a call of the program met the rule, and was counted.
+  if (getsockopt(copy, IPPROTO_TCP, TCP_INFO, &now, &n) == 0 && now.tcpi_state == TCP_CLOSE) return attempt::gone;
 
   interruption moment;
   for (const waiting_thread& t : waiting)

@@ -310,6 +310,11 @@ bool serve_ending(frame& f, road& way) {
       if (v.late || v.torn) { f.error = 0; return false; }
       return true;
     case effects::ending::reset:
+      if (f.d && ended_from_outside(*f.d, f.c.fd)) {  // by chaosd, which counted it; the kernel says so itself
+        take_back(f, core::of(abi::effect::reset_peer));
+        f.error = 0;
+        return false;
+      }
       if (f.d) break_connection(*f.d, f.c.fd);
       return true;
     case effects::ending::refuse:

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -34,6 +35,13 @@ void break_connection(descriptor& d, int fd) {
     sys::call(SYS_shutdown, fd, SHUT_RDWR);
   }
   d.broken.store(true, std::memory_order_relaxed);
+}
+
+bool ended_from_outside(const descriptor& d, int fd) {
+  if (d.kind != descriptor_kind::tcp || d.broken.load(std::memory_order_relaxed)) return false;
+  tcp_info now{};
+  socklen_t n = sizeof now;
+  return sys::get_option(fd, IPPROTO_TCP, TCP_INFO, &now, &n) == 0 && now.tcpi_state == TCP_CLOSE;
 }
 
 long redirect(descriptor& d, int fd, bool blackhole, std::uint32_t rule_id) {

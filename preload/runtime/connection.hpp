@@ -7,6 +7,9 @@ namespace chaos {
 // A real RST to the peer, and ECONNRESET pending here; unix sockets are shut down. The descriptor stays open.
 void break_connection(descriptor& d, int fd);
 
+// Closed, and not by us or by the program.
+bool ended_from_outside(const descriptor& d, int fd);
+
 // Non-blocking connects that a rule refuses or black-holes go to loopback endpoints that chaosd owns, so that
 // EINPROGRESS, readiness and SO_ERROR are the kernel's own. Returns what connect gave (0, -errno), or -ENOTSUP when
 // there is no such endpoint for this socket.

@@ -8,7 +8,7 @@ class HighCpu(StageTest):
     def test_it_holds(self):
         self.holds("high-cpu")
 
-    def test_it_fails_for_a_shop_that_gets_the_cpu_last(self):
+    def test_it_fails_for_a_shop_that_is_kept_off_the_cpus(self):
         self.fails("high-cpu", "shop p95 < 60ms")
 
 
