@@ -64,6 +64,13 @@ std::span<const command_option> command_options() { return option_table; }
 std::span<const command_example> command_examples() { return example_table; }
 std::span<const command_option> common_options() { return common_table; }
 
+std::vector<std::string> command_names() {
+  std::vector<std::string> names;
+  for (const auto& c : command_table)
+    if (!c.hidden()) names.emplace_back(c.name);
+  return names;
+}
+
 const command_info* find_command(std::string_view name) {
   const auto found = std::ranges::find(command_table, name, &command_info::name);
   return found == std::end(command_table) ? nullptr : found;

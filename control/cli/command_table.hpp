@@ -39,6 +39,7 @@ std::span<const command_option> command_options();
 std::span<const command_example> command_examples();
 std::span<const command_option> common_options();  // of every command
 
+std::vector<std::string> command_names();  // but for hidden ones
 const command_info* find_command(std::string_view name);
 bool takes_rule(const command_info& command);  // its words are those of a rule, options.def included
 

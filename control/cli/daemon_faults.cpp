@@ -16,8 +16,6 @@ using rules::result;
 
 namespace {
 
-constexpr auto patience = std::chrono::seconds(5);
-
 ex::fault_state state_of(const json& rule) {
   ex::fault_state s;
   s.id = number(rule, "id");

@@ -6,6 +6,7 @@
 #include "chaos/abi/effects.hpp"
 #include "chaos/abi/errnos.def"
 #include "chaos/abi/functions.hpp"
+#include "control/rules/joined.hpp"
 #include "control/rules/options.hpp"
 #include "control/stress/plan.hpp"
 #include "help.hpp"
@@ -14,18 +15,7 @@ namespace chaos::cli {
 
 namespace {
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string s;
-  for (const auto& w : words) s += (s.empty() ? "" : " ") + w;
-  return s;
-}
-
-std::vector<std::string> command_names() {
-  std::vector<std::string> names;
-  for (const auto& c : all_commands())
-    if (!c.hidden()) names.emplace_back(c.name);
-  return names;
-}
+using rules::spaced;
 
 std::vector<std::string> kind_names() {
   std::vector<std::string> names;
@@ -114,12 +104,12 @@ _chaos_ctl() {
       if (std::ranges::find(done, o.flag) != done.end()) continue;
       done.emplace_back(o.flag);
       const auto values = values_of(o);
-      if (!values.empty()) out += std::string("    ") + o.flag + ") COMPREPLY=($(compgen -W '" + joined(values) + "' -- \"$cur\")); return ;;\n";
+      if (!values.empty()) out += std::string("    ") + o.flag + ") COMPREPLY=($(compgen -W '" + spaced(values) + "' -- \"$cur\")); return ;;\n";
       else if (std::string_view(o.flag) == "--dir") out += "    --dir) COMPREPLY=($(compgen -d -- \"$cur\")); return ;;\n";
       else if (std::string_view(o.flag) == "--rule") out += "    --rule) COMPREPLY=($(compgen -W \"$(chaos-ctl docs rules 2>/dev/null)\" -- \"$cur\")); return ;;\n";
       else if (std::string_view(o.flag) == "--user" || std::string_view(o.flag) == "--owner") out += std::string("    ") + o.flag + ") COMPREPLY=($(compgen -u -- \"$cur\")); return ;;\n";
     }
-  out += "  esac\n  if [[ -z $command ]]; then\n    COMPREPLY=($(compgen -W '" + joined(command_names());
+  out += "  esac\n  if [[ -z $command ]]; then\n    COMPREPLY=($(compgen -W '" + spaced(command_names());
   for (const auto& o : common_options()) out += std::string(" ") + o.flag;
   out += "' -- \"$cur\"))\n    return\n  fi\n  if [[ $cur == -* ]]; then\n    case $command in\n";
   for (const auto& c : all_commands()) {
@@ -127,30 +117,30 @@ _chaos_ctl() {
     std::vector<std::string> flags;
     if (!takes_rule(c)) {
       for (const auto& o : options_of(c)) flags.emplace_back(o.flag);
-      out += std::string("      ") + c.name + ") COMPREPLY=($(compgen -W '" + joined(flags) + "' -- \"$cur\")) ;;\n";
+      out += std::string("      ") + c.name + ") COMPREPLY=($(compgen -W '" + spaced(flags) + "' -- \"$cur\")) ;;\n";
       continue;
     }
     out += std::string("      ") + c.name + ")\n        case $kind in\n";
     for (unsigned k = 0; k < abi::effect_count; ++k) {
       flags = rules::flags_for(static_cast<abi::effect>(k));
       for (const auto& o : common_options()) flags.emplace_back(o.flag);
-      out += std::string("          ") + abi::effect_table[k].name + ") COMPREPLY=($(compgen -W '" + joined(flags) + "' -- \"$cur\")) ;;\n";
+      out += std::string("          ") + abi::effect_table[k].name + ") COMPREPLY=($(compgen -W '" + spaced(flags) + "' -- \"$cur\")) ;;\n";
     }
     out += "        esac ;;\n";
   }
   out += "    esac\n    return\n  fi\n  case $command in\n";
-  out += "    set)\n      case $positional in\n        0) COMPREPLY=($(compgen -W '" + joined(kind_names()) + "' -- \"$cur\")) ;;\n";
+  out += "    set)\n      case $positional in\n        0) COMPREPLY=($(compgen -W '" + spaced(kind_names()) + "' -- \"$cur\")) ;;\n";
   out += std::string("        1) compopt -o nospace 2>/dev/null; COMPREPLY=($(compgen -W '") + target_prefixes + "' -- \"$cur\")) ;;\n";
-  out += "        2) [[ $kind == error ]] && COMPREPLY=($(compgen -W '" + joined(errno_names()) + "' -- \"$cur\")) ;;\n      esac ;;\n";
-  out += "    rm|pause|resume) COMPREPLY=($(compgen -W \"$(chaos-ctl docs rules 2>/dev/null) " + joined(kind_names()) + "\" -- \"$cur\")) ;;\n";
+  out += "        2) [[ $kind == error ]] && COMPREPLY=($(compgen -W '" + spaced(errno_names()) + "' -- \"$cur\")) ;;\n      esac ;;\n";
+  out += "    rm|pause|resume) COMPREPLY=($(compgen -W \"$(chaos-ctl docs rules 2>/dev/null) " + spaced(kind_names()) + "\" -- \"$cur\")) ;;\n";
   out += "    run|doctor)\n      if ((positional == 0)); then COMPREPLY=($(compgen -c -- \"$cur\")); else COMPREPLY=($(compgen -f -- \"$cur\")); fi ;;\n";
   out += "    apply|save) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n";
-  out += "    effects) COMPREPLY=($(compgen -W '" + joined(kind_names()) + "' -- \"$cur\")) ;;\n";
-  out += "    hooks) COMPREPLY=($(compgen -W '" + joined(function_names()) + "' -- \"$cur\")) ;;\n";
+  out += "    effects) COMPREPLY=($(compgen -W '" + spaced(kind_names()) + "' -- \"$cur\")) ;;\n";
+  out += "    hooks) COMPREPLY=($(compgen -W '" + spaced(function_names()) + "' -- \"$cur\")) ;;\n";
   out += "    daemon) COMPREPLY=($(compgen -W 'start stop status' -- \"$cur\")) ;;\n";
-  out += "    stress) ((positional)) || COMPREPLY=($(compgen -W '" + joined(stress::stressor_names()) + "' -- \"$cur\")) ;;\n";
+  out += "    stress) ((positional)) || COMPREPLY=($(compgen -W '" + spaced(stress::stressor_names()) + "' -- \"$cur\")) ;;\n";
   out += "    schedule) if ((positional)); then COMPREPLY=($(compgen -f -- \"$cur\")); else COMPREPLY=($(compgen -W 'run validate status stop' -- \"$cur\")); fi ;;\n";
-  out += "    breaker)\n      case $positional in\n        0) COMPREPLY=($(compgen -W '" + joined(breaker_actions()) + "' -- \"$cur\")) ;;\n";
+  out += "    breaker)\n      case $positional in\n        0) COMPREPLY=($(compgen -W '" + spaced(breaker_actions()) + "' -- \"$cur\")) ;;\n";
   out += "        1) COMPREPLY=($(compgen -W \"$(chaos-ctl docs breakers 2>/dev/null)\" -- \"$cur\")) ;;\n      esac ;;\n  esac\n}\ncomplete -F _chaos_ctl chaos-ctl\n";
   return out;
 }
@@ -171,7 +161,7 @@ std::string zsh_completion() {
     if (o.takes_value()) {
       spec += ":" + quoted(o.value_help) + ":";
       const auto values = values_of(o);
-      if (!values.empty()) spec += "(" + joined(values) + ")";
+      if (!values.empty()) spec += "(" + spaced(values) + ")";
       else if (std::string_view(o.flag) == "--dir") spec += "_files -/";
       else if (std::string_view(o.flag) == "--rule") spec += "_chaos_ctl_rules";
       else if (std::string_view(o.flag) == "--user" || std::string_view(o.flag) == "--owner") spec += "_users";
@@ -193,16 +183,16 @@ std::string zsh_completion() {
     out += "        " + name + ")\n          _arguments";
     for (const auto& o : options_of(c)) out += " \\\n            " + option_spec(o);
     if (name == "set")
-      out += " \\\n            '1:kind:(" + joined(kind_names()) + ")' \\\n            '2:target:_hosts' \\\n            '3:value:(" + joined(errno_names()) + ")'";
+      out += " \\\n            '1:kind:(" + spaced(kind_names()) + ")' \\\n            '2:target:_hosts' \\\n            '3:value:(" + spaced(errno_names()) + ")'";
     else if (name == "rm" || name == "pause" || name == "resume") out += " \\\n            '*:rule:_chaos_ctl_rules'";
     else if (name == "run") out += " \\\n            '*::program:_normal'";
     else if (name == "doctor") out += " \\\n            '1:program:_command_names -e'";
     else if (name == "apply" || name == "save") out += " \\\n            '1:file:_files'";
-    else if (name == "effects") out += " \\\n            '1:kind:(" + joined(kind_names()) + ")'";
-    else if (name == "hooks") out += " \\\n            '1:class:(" + joined(function_names()) + ")'";
-    else if (name == "breaker") out += " \\\n            '1:action:(" + joined(breaker_actions()) + ")' \\\n            '2:breaker:($(chaos-ctl docs breakers 2>/dev/null))'";
+    else if (name == "effects") out += " \\\n            '1:kind:(" + spaced(kind_names()) + ")'";
+    else if (name == "hooks") out += " \\\n            '1:class:(" + spaced(function_names()) + ")'";
+    else if (name == "breaker") out += " \\\n            '1:action:(" + spaced(breaker_actions()) + ")' \\\n            '2:breaker:($(chaos-ctl docs breakers 2>/dev/null))'";
     else if (name == "schedule") out += " \\\n            '1:action:(run validate status stop)' \\\n            '2:file:_files'";
-    else if (name == "stress") out += " \\\n            '1:stressor:(" + joined(stress::stressor_names()) + ")'";
+    else if (name == "stress") out += " \\\n            '1:stressor:(" + spaced(stress::stressor_names()) + ")'";
     else if (name == "daemon") out += " \\\n            '1:action:(start stop status)'";
     out += "\n          ;;\n";
   }

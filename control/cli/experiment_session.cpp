@@ -14,8 +14,6 @@ using rules::result;
 
 namespace {
 
-constexpr auto patience = std::chrono::seconds(5);
-
 ex::timeline_event event_of(std::string line) {
   ex::timeline_event e;
   const json o = json::parse(line, nullptr, false);

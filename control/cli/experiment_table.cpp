@@ -8,7 +8,7 @@ namespace chaos::cli {
 
 namespace {
 
-std::string state_of(const json& e) {
+std::string shown_state(const json& e) {
   const std::string state = text_of(e, "state"), verdict = text_of(e, "verdict");
   if (state != "ended") return paint(state == "running" ? ink::green : ink::yellow, state) + (flag_of(e, "dry_run") ? " (dry run)" : "");
   return verdict + (flag_of(e, "dry_run") && verdict != "dry run" ? " (dry run)" : "");
@@ -24,7 +24,7 @@ std::string names_in(const json& e, const char* key) {
 std::string shown_list(const json& answer) {
   table rows({">id", "name", "state", "phase", ">pid", ">took", "reason"});
   for (const json& e : array_of(answer, "experiments"))
-    rows.row({std::to_string(number(e, "id")), text_of(e, "name"), state_of(e), text_of(e, "state") == "ended" ? "" : text_of(e, "phase"), std::to_string(number(e, "pid")),
+    rows.row({std::to_string(number(e, "id")), text_of(e, "name"), shown_state(e), text_of(e, "state") == "ended" ? "" : text_of(e, "phase"), std::to_string(number(e, "pid")),
               human_ns(number(e, "elapsed_ms") * 1'000'000), text_of(e, "reason")});
   if (array_of(answer, "experiments").empty()) return "no experiment has run\n";
   return rows.text();
@@ -34,7 +34,7 @@ std::string shown_status(const json& answer) {
   std::string out;
   for (const json& e : array_of(answer, "experiments")) {
     if (!out.empty()) out += "\n";
-    out += paint(ink::bold, text_of(e, "name")) + " (" + std::to_string(number(e, "id")) + "): " + state_of(e) + "\n";
+    out += paint(ink::bold, text_of(e, "name")) + " (" + std::to_string(number(e, "id")) + "): " + shown_state(e) + "\n";
     if (const auto hypothesis = text_of(e, "hypothesis"); !hypothesis.empty()) out += hypothesis + "\n";
     if (text_of(e, "state") != "ended")
       out += "phase " + text_of(e, "phase", "-") + ", for " + human_ns(number(e, "elapsed_ms") * 1'000'000) + ", at most " + human_ns(number(e, "remaining_ms") * 1'000'000) + " more; pid " +

@@ -37,6 +37,13 @@ std::vector<std::pair<std::string, std::string>> option_rows(std::vector<command
 
 }  // namespace
 
+std::vector<std::string> classes_in(abi::class_set classes) {
+  std::vector<std::string> names;
+  for (unsigned i = 0; i < std::size(abi::class_table); ++i)
+    if (classes >> i & 1) names.emplace_back(abi::class_table[i].name);
+  return names;
+}
+
 std::string wrapped(const std::string& text, std::size_t indent, std::size_t columns) {
   std::istringstream words(text);
   std::string out, word;

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "chaos/abi/classes.hpp"
 #include "command_table.hpp"
 
 namespace chaos::cli {
@@ -21,6 +22,8 @@ const std::vector<std::pair<std::string, std::string>>& target_forms();        /
 std::vector<std::pair<std::string, std::string>> stressor_forms();             // of `stress`: name and amounts, meaning
 
 std::string kinds_taking(const std::string& flag);  // "latency, loss", or "" when every kind takes it
+
+std::vector<std::string> classes_in(abi::class_set classes);  // by name
 
 std::string wrapped(const std::string& text, std::size_t indent, std::size_t columns = 100);
 

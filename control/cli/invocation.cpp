@@ -11,13 +11,6 @@ using rules::result;
 
 namespace {
 
-std::vector<std::string> command_names() {
-  std::vector<std::string> names;
-  for (const auto& row : all_commands())
-    if (!row.hidden()) names.emplace_back(row.name);
-  return names;
-}
-
 std::vector<std::string> flags_of(std::span<const command_option> rows) {
   std::vector<std::string> flags;
   for (const auto& row : rows) flags.emplace_back(row.flag);

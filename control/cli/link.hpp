@@ -1,5 +1,6 @@
 // The way from chaos-ctl to the chaosd of the chosen session, and how one is started.
 #pragma once
+#include <chrono>
 #include <string>
 
 #include "control/protocol/client.hpp"
@@ -9,6 +10,8 @@
 namespace chaos::cli {
 
 using protocol::session_location;
+
+inline constexpr auto patience = std::chrono::seconds(5);  // of a question to chaosd in the middle of something
 
 // The session that --session and --dir (or the environment) choose. `--session new` is replaced by a fresh name, once
 // for a process, where the command may start a daemon; elsewhere it is an error.

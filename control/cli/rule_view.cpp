@@ -4,15 +4,13 @@
 
 #include "chaos/abi/functions.hpp"
 
+#include "control/rules/joined.hpp"
+
 namespace chaos::cli {
 
 namespace {
 
-std::string joined(const std::vector<std::string>& parts, const char* between) {
-  std::string s;
-  for (const auto& p : parts) s += (s.empty() ? "" : between) + p;
-  return s;
-}
+using rules::joined;
 
 const abi::function_info* function_of(const std::string& name) {
   for (const auto& row : abi::function_table)

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "control/rules/joined.hpp"
 #include "control/rules/values.hpp"
 #include "daemon.hpp"
 
@@ -16,17 +17,13 @@ using rules::result;
 
 namespace {
 
+using rules::joined;
+
 constexpr std::size_t figures_max_bytes = 4096;
 
 std::string text_in(const json& body, const char* key) {
   const json text = body.value(key, json());
   return text.is_string() ? text.get<std::string>() : "";
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string out;
-  for (const std::string& n : names) out += (out.empty() ? "" : ", ") + n;
-  return out;
 }
 
 std::int64_t unix_ms() {

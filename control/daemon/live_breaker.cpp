@@ -332,7 +332,7 @@ class job_work {
   std::map<std::int32_t, std::vector<waiting_thread>> waiting_;
 };
 
-void work(std::shared_ptr<live_breaker_shared> shared) {
+void break_in_the_background(std::shared_ptr<live_breaker_shared> shared) {
   std::unique_lock lock(shared->mutex);
   while (!shared->jobs.empty()) {
     const live_breaker_shared::job job = std::move(shared->jobs.front());
@@ -371,7 +371,7 @@ void live_breaker::order(rules::compiled_rule rule, std::vector<attached_process
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
-    std::thread(work, shared_).detach();
+    std::thread(break_in_the_background, shared_).detach();
     shared_->working = true;
   } catch (const std::system_error&) {
     shared_->jobs.clear();  // no thread to be had: connections break at their next call

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "control/rules/joined.hpp"
 #include "control/rules/values.hpp"
 
 namespace chaos::daemon {
@@ -17,11 +18,7 @@ using rules::result;
 
 namespace {
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string out;
-  for (const std::string& w : words) out += (out.empty() ? "" : ", ") + w;
-  return out;
-}
+using rules::joined;
 
 std::string name_of(const rules::rule_spec& spec) {
   return spec.has(option::name_) ? spec.get(option::name_) : rules::normalised_text(spec);

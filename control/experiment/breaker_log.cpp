@@ -3,15 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <limits>
 #include <map>
 
 namespace chaos::experiment {
 
 namespace {
-
-constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
-constexpr double never = std::numeric_limits<double>::infinity();
 
 constexpr std::int64_t first_trial_ns = 20'000'000;  // a request that was due so shortly before half open may be its trial
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "control/rules/joined.hpp"
 #include "control/rules/values.hpp"
 
 namespace chaos::experiment {
@@ -14,6 +15,8 @@ using rules::problem_code;
 using rules::result;
 
 namespace {
+
+using rules::joined;
 
 constexpr unsigned baseline = 1, during = 2, after = 4, any = 7;
 constexpr double tolerance_unless_said = 0.05;
@@ -48,12 +51,6 @@ std::vector<std::string> words_of(std::string_view text) {
     for (const auto& part : rules::split(word, '\t'))
       if (!rules::trimmed(part).empty()) words.emplace_back(rules::trimmed(part));
   return words;
-}
-
-std::string joined(const std::vector<std::string>& words, const char* between) {
-  std::string out;
-  for (const auto& w : words) out += (out.empty() ? "" : between) + w;
-  return out;
 }
 
 result<double> parse_number(std::string_view text, std::string_view what, const std::vector<std::string>& like) {

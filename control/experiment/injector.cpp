@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "control/rules/joined.hpp"
 #include "control/rules/values.hpp"
 
 namespace chaos::experiment {
@@ -12,17 +13,13 @@ using rules::option;
 
 namespace {
 
+using rules::joined;
+
 constexpr auto spare_life = std::chrono::seconds(60);  // of a rule, beyond the time that it is meant for
 
 std::string text_of(const rules::rule_spec& spec) {
   const std::string kind = abi::effect_table[static_cast<unsigned>(spec.kind)].name;
   return kind + (spec.value.empty() ? "" : " " + spec.value) + " " + spec.target;
-}
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string out;
-  for (const auto& w : words) out += (out.empty() ? "" : ", ") + w;
-  return out;
 }
 
 }  // namespace

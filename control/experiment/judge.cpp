@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "breaker_log.hpp"
 #include "processes.hpp"
@@ -8,9 +7,6 @@
 namespace chaos::experiment {
 
 namespace {
-
-constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
-constexpr double never = std::numeric_limits<double>::infinity();
 
 double ratio(double now, double before) { return before > 0 ? now / before : nothing; }
 

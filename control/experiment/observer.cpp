@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "breaker_log.hpp"
 #include "control/rules/values.hpp"
@@ -14,7 +13,6 @@ namespace {
 constexpr std::int64_t look_every_ns = 250'000'000;
 constexpr std::uint64_t abort_samples_min = 5;  // fewer requests are no reason to stop
 constexpr std::size_t calls_max = 1'000'000;
-constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
 

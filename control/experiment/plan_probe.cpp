@@ -213,7 +213,7 @@ result<std::string> kind_of(const section& s, const std::vector<std::string>& ki
   return kind;
 }
 
-value_reader nothing() {
+value_reader taken_already() {
   return [](const std::string&) -> result<done> { return done{}; };
 }
 
@@ -227,7 +227,7 @@ result<probe_plan> read_probe(const section& s) {
   p.name = s.name();
   p.kind = static_cast<probe_kind>(std::ranges::find(kinds, *kind) - kinds.begin());
   section_reader r(s, *kind);
-  r.on("kind", nothing());
+  r.on("kind", taken_already());
   r.on("interval", duration_into(p.interval, "interval", ms, hour));
   r.on("rate", [&](const std::string& text) -> result<done> {
     if (s.has("interval")) return problem{problem_code::bad_combination, "interval and rate say the same twice", "rate", {}};
@@ -250,7 +250,7 @@ result<load_plan> read_load(const section& s) {
   const auto kind = kind_of(s, kinds);
   if (!kind) return kind.error();
   section_reader r(s, *kind);
-  r.on("kind", nothing());
+  r.on("kind", taken_already());
   if (*kind == "command") {
     command_load c;
     c.name = s.name();

@@ -8,14 +8,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
-#include <limits>
 #include <sstream>
 
 namespace chaos::experiment {
 
 namespace {
-
-constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
 
 std::string line_of(const std::string& path) {
   std::ifstream in(path);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "embedded.hpp"
+#include "markup.hpp"
 #include "report.hpp"
 
 namespace chaos::experiment {
@@ -11,21 +12,6 @@ namespace chaos::experiment {
 using nlohmann::json;
 
 namespace {
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
-    }
-  return out;
-}
-
-std::string text_at(const json& row, const char* key) { return escaped(row.at(key).get<std::string>()); }
 
 // A document inside <script>: nothing in it may look like the end of one.
 std::string script_safe(const json& document) {
@@ -64,10 +50,10 @@ std::string expectations_of(const json& r) {
     const std::string state = e.at("state");
     const char* mark = state == "pass" ? "<span class=\"mark pass\">PASS</span>" : state == "fail" ? "<span class=\"mark fail\">FAIL</span>" : "<span class=\"mark none\">not judged</span>";
     rows.push_back({{"", "state", mark},
-                    {"when", "", text_at(e, "window")},
-                    {"expected", "", "<code>" + text_at(e, "text") + "</code>" + (e.value("implied", false) ? " <span class=\"dim\">(always expected)</span>" : "")},
-                    {"measured", "n strong", text_at(e, "measured_text")},
-                    {"why", "dim", text_at(e, "reason")}});
+                    {"when", "", escaped_at(e, "window")},
+                    {"expected", "", "<code>" + escaped_at(e, "text") + "</code>" + (e.value("implied", false) ? " <span class=\"dim\">(always expected)</span>" : "")},
+                    {"measured", "n strong", escaped_at(e, "measured_text")},
+                    {"why", "dim", escaped_at(e, "reason")}});
   }
   return table("expectations", {"", "when", "expected", "measured", ""}, rows);
 }
@@ -94,7 +80,7 @@ std::string faults_of(const json& r) {
   if (r.at("faults").empty()) return "";
   std::vector<std::vector<td>> rows;
   for (const auto& f : r.at("faults"))
-    rows.push_back({{"name", "", text_at(f, "name")}, {"kind", "", text_at(f, "kind")}, {"target", "", "<code>" + text_at(f, "target") + "</code>"}, {"calls matched", "n", f.at("matched").dump()}, {"injections", "n", f.at("fired").dump()}});
+    rows.push_back({{"name", "", escaped_at(f, "name")}, {"kind", "", escaped_at(f, "kind")}, {"target", "", "<code>" + escaped_at(f, "target") + "</code>"}, {"calls matched", "n", f.at("matched").dump()}, {"injections", "n", f.at("fired").dump()}});
   return "<section><h2>Faults</h2>\n" + table("faults", {"name", "kind", "target", "calls matched", "injections"}, rows) + "</section>\n";
 }
 
@@ -114,15 +100,15 @@ std::string when_of(const json& r) {
 std::string html_of(const json& r) {
   const std::string verdict = r.at("verdict");
   const char* colour = verdict == verdict_names[static_cast<int>(verdict::held)] ? "held" : verdict == verdict_names[static_cast<int>(verdict::failed)] ? "failed" : "other";
-  std::string out = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>" + text_at(r, "name") + "</title>\n<style>";
+  std::string out = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>" + escaped_at(r, "name") + "</title>\n<style>";
   out.append(page::uplot_css).append("\n").append(page::report_css).append("</style></head><body>\n");
-  out += "<header><h1>" + text_at(r, "name") + "</h1>\n<p class=\"hypothesis\">" + text_at(r, "hypothesis") + "</p>\n<div class=\"verdict " + colour + "\"><strong>" + escaped(headline_of(r)) + "</strong><span>" +
-         text_at(r, "reason") + "</span></div>\n<p class=\"dim\">" + when_of(r) + (r.at("dry_run").get<bool>() ? ", dry run" : "") + "</p></header>\n";
+  out += "<header><h1>" + escaped_at(r, "name") + "</h1>\n<p class=\"hypothesis\">" + escaped_at(r, "hypothesis") + "</p>\n<div class=\"verdict " + colour + "\"><strong>" + escaped(headline_of(r)) + "</strong><span>" +
+         escaped_at(r, "reason") + "</span></div>\n<p class=\"dim\">" + when_of(r) + (r.at("dry_run").get<bool>() ? ", dry run" : "") + "</p></header>\n";
   out += "<section><h2>Expectations</h2>\n" + expectations_of(r) + "</section>\n";
   out += "<section><h2>What happened when</h2>\n<div id=\"lanes\"></div></section>\n";
   std::size_t i = 0;
   for (const auto& p : r.at("probes"))
-    out += "<section><h2>" + text_at(p, "name") + (p.value("load", false) ? " <span class=\"dim\">load</span>" : "") + "</h2>\n<div class=\"plots\" data-probe=\"" + std::to_string(i++) + "\"></div>\n" + windows_of(p) + "</section>\n";
+    out += "<section><h2>" + escaped_at(p, "name") + (p.value("load", false) ? " <span class=\"dim\">load</span>" : "") + "</h2>\n<div class=\"plots\" data-probe=\"" + std::to_string(i++) + "\"></div>\n" + windows_of(p) + "</section>\n";
   out += "<section id=\"machine\"></section>\n" + faults_of(r);
   if (!r.at("notes").empty()) {
     out += "<section><h2>Notes</h2>\n<ul>";

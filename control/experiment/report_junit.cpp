@@ -3,30 +3,12 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "markup.hpp"
 #include "report.hpp"
 
 namespace chaos::experiment {
 
 using nlohmann::json;
-
-namespace {
-
-// XML 1.0 has no way to write most control characters.
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
-    }
-  return out;
-}
-
-std::string text_at(const json& row, const char* key) { return escaped(row.at(key).get<std::string>()); }
-
-}  // namespace
 
 std::string junit_of(const json& r) {
   std::size_t failures = 0, skipped = 0;
@@ -41,15 +23,15 @@ std::string junit_of(const json& r) {
   char when[32], took[32];
   std::strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &parts);
   std::snprintf(took, sizeof took, "%.3f", seconds);
-  const std::string name = text_at(r, "name"), counts = " tests=\"" + std::to_string(r.at("expectations").size() + (error ? 1 : 0)) + "\" failures=\"" + std::to_string(failures) + "\" errors=\"" +
+  const std::string name = escaped_at(r, "name"), counts = " tests=\"" + std::to_string(r.at("expectations").size() + (error ? 1 : 0)) + "\" failures=\"" + std::to_string(failures) + "\" errors=\"" +
                                                        (error ? "1" : "0") + "\" skipped=\"" + std::to_string(skipped) + "\" time=\"" + took + "\"";
   std::string out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"chaos experiments\"" + counts + ">\n<testsuite name=\"" + name + "\" timestamp=\"" + when + "\"" + counts + ">\n";
-  out += "<properties><property name=\"hypothesis\" value=\"" + text_at(r, "hypothesis") + "\"/><property name=\"verdict\" value=\"" + escaped(verdict) + "\"/></properties>\n";
-  if (error) out += "<testcase classname=\"" + name + "\" name=\"the experiment\"><error type=\"" + escaped(verdict) + "\" message=\"" + text_at(r, "reason") + "\"/></testcase>\n";
+  out += "<properties><property name=\"hypothesis\" value=\"" + escaped_at(r, "hypothesis") + "\"/><property name=\"verdict\" value=\"" + escaped(verdict) + "\"/></properties>\n";
+  if (error) out += "<testcase classname=\"" + name + "\" name=\"the experiment\"><error type=\"" + escaped(verdict) + "\" message=\"" + escaped_at(r, "reason") + "\"/></testcase>\n";
   for (const auto& e : r.at("expectations")) {
-    out += "<testcase classname=\"" + name + "." + text_at(e, "window") + "\" name=\"" + text_at(e, "text") + "\">";
+    out += "<testcase classname=\"" + name + "." + escaped_at(e, "window") + "\" name=\"" + escaped_at(e, "text") + "\">";
     if (e.at("state") == "fail")
-      out += "<failure type=\"expectation\" message=\"measured " + text_at(e, "measured_text") + "\">" + text_at(e, "reason") + "</failure>";
+      out += "<failure type=\"expectation\" message=\"measured " + escaped_at(e, "measured_text") + "\">" + escaped_at(e, "reason") + "</failure>";
     else if (e.at("state") == "not judged") out += "<skipped/>";
     out += "</testcase>\n";
   }

@@ -27,29 +27,29 @@ std::string utc(std::int64_t unix_ms) {
   return text;
 }
 
-std::string text_at(const json& row, const char* key) { return cell(row.at(key).get<std::string>()); }
+std::string cell_at(const json& row, const char* key) { return cell(row.at(key).get<std::string>()); }
 
 }  // namespace
 
 std::string markdown_of(const json& r) {
-  std::string out = "# " + text_at(r, "name") + "\n\n" + text_at(r, "hypothesis") + "\n\n**" + cell(headline_of(r)) + "**: " + text_at(r, "reason") + "\n\n" +
+  std::string out = "# " + cell_at(r, "name") + "\n\n" + cell_at(r, "hypothesis") + "\n\n**" + cell(headline_of(r)) + "**: " + cell_at(r, "reason") + "\n\n" +
                     utc(r.at("started_unix_ms").get<std::int64_t>()) + (r.at("dry_run").get<bool>() ? ", dry run" : "") + "\n\n| | when | expected | measured | |\n|---|---|---|---|---|\n";
   for (const auto& e : r.at("expectations")) {
     const std::string state = e.at("state");
-    out += std::string("| ") + (state == "pass" ? "PASS" : state == "fail" ? "**FAIL**" : "–") + " | " + text_at(e, "window") + " | " + text_at(e, "text") + " | " + text_at(e, "measured_text") + " | " +
-           text_at(e, "reason") + " |\n";
+    out += std::string("| ") + (state == "pass" ? "PASS" : state == "fail" ? "**FAIL**" : "–") + " | " + cell_at(e, "window") + " | " + cell_at(e, "text") + " | " + cell_at(e, "measured_text") + " | " +
+           cell_at(e, "reason") + " |\n";
   }
   out += "\n| probe | when | requests | success | p50 | p95 | p99 | max | answers |\n|---|---|--:|--:|--:|--:|--:|--:|---|\n";
   for (const auto& p : r.at("probes"))
     for (const char* when : window_names) {
       const auto& w = p.at(when);
       if (w.at("samples") == 0) continue;
-      out += "| " + text_at(p, "name") + " | " + when + " | " + w.at("samples").dump() + " | " + shown(w.at("success_rate"), unit::share);
+      out += "| " + cell_at(p, "name") + " | " + when + " | " + w.at("samples").dump() + " | " + shown(w.at("success_rate"), unit::share);
       for (const char* key : {"p50_ns", "p95_ns", "p99_ns", "max_ns"}) out += " | " + shown(w.at(key), unit::time);
       out += " | " + cell(answers_of(w)) + " |\n";
     }
   if (!r.at("faults").empty()) out += "\n| fault | kind | target | matched | fired |\n|---|---|---|--:|--:|\n";
-  for (const auto& f : r.at("faults")) out += "| " + text_at(f, "name") + " | " + text_at(f, "kind") + " | " + text_at(f, "target") + " | " + f.at("matched").dump() + " | " + f.at("fired").dump() + " |\n";
+  for (const auto& f : r.at("faults")) out += "| " + cell_at(f, "name") + " | " + cell_at(f, "kind") + " | " + cell_at(f, "target") + " | " + f.at("matched").dump() + " | " + f.at("fired").dump() + " |\n";
   if (!r.at("notes").empty()) out += "\n";
   for (const auto& n : r.at("notes")) out += "- " + cell(n.get<std::string>()) + "\n";
   return out;

@@ -2,6 +2,7 @@
 // that had to wait for a slow answer does not hide how long its users would have waited.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <span>
 #include <string>
@@ -10,6 +11,9 @@
 #include "histogram.hpp"
 
 namespace chaos::experiment {
+
+inline constexpr double nothing = std::numeric_limits<double>::quiet_NaN();  // was measured
+inline constexpr double never = std::numeric_limits<double>::infinity();
 
 struct sample {
   std::int64_t due_ns = 0;      // since the experiment began

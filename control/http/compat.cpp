@@ -20,7 +20,7 @@ using rules::result;
 namespace {
 
 constexpr auto look_every = std::chrono::milliseconds(100);
-constexpr auto patience = std::chrono::seconds(5);
+constexpr auto answer_patience = std::chrono::seconds(5);
 constexpr double duration_default = 30, duration_max = 3600;
 
 struct row {
@@ -70,7 +70,7 @@ void compat::keep() {
     for (auto& [name, e] : started_) {
       if (!e.active) continue;
       const json figures = name == "error_injection" ? json{{"requests", e.requests}, {"errors", e.errors}} : json::object();
-      const auto answer = e.link->call(command::experiment, {{"action", "progress"}, {"phase", "active"}, {"figures", figures}}, patience);
+      const auto answer = e.link->call(command::experiment, {{"action", "progress"}, {"phase", "active"}, {"figures", figures}}, answer_patience);
       const json stop = answer ? answer->result.value("stop", json()) : json(answer.error().message);
       if (stop.is_string()) finish(name, e, "aborted", stop.get<std::string>());
       else if (clock::now() >= e.until) finish(name, e, "completed", "its time was up");
@@ -90,7 +90,7 @@ void compat::finish(const std::string& name, started& e, const char* verdict, co
     launch_.stop(e.child);
   }
   // Its rule, if it has one, goes with its entry.
-  const auto answer = e.link->call(command::experiment, {{"action", "end"}, {"verdict", verdict}, {"reason", reason}}, patience);
+  const auto answer = e.link->call(command::experiment, {{"action", "end"}, {"verdict", verdict}, {"reason", reason}}, answer_patience);
   static_cast<void>(answer);
   e.link.reset();
 }
@@ -108,7 +108,7 @@ result<done> compat::inject(const std::string& name, const started& e, const jso
   if (body.contains("process")) words.insert(words.end(), {"--process", body["process"]});
   auto link = protocol::client::connect(how_.session_folder);
   if (!link) return link.error();
-  const auto answer = link->call(command::set, {{"words", words}, {"via", remote}}, patience);
+  const auto answer = link->call(command::set, {{"words", words}, {"via", remote}}, answer_patience);
   if (!answer) return answer.error();
   return done{};
 }
@@ -146,7 +146,7 @@ compat::outcome compat::start(const json& body, const std::string& remote) {
   if (const auto before = started_.find(r->name); before != started_.end() && before->second.active) finish(r->name, before->second, "aborted", "it was started again");
   auto link = protocol::client::connect(how_.session_folder);
   if (!link) return wrong(link.error().message, 503);
-  const auto begun = link->call(command::experiment, {{"action", "begin"}, {"name", r->name}, {"title", r->description}, {"longest_ms", std::llround(fresh.duration_seconds * 1000)}, {"via", remote}}, patience);
+  const auto begun = link->call(command::experiment, {{"action", "begin"}, {"name", r->name}, {"title", r->description}, {"longest_ms", std::llround(fresh.duration_seconds * 1000)}, {"via", remote}}, answer_patience);
   if (!begun) return wrong(begun.error().message, begun.error().code == problem_code::too_many ? 409 : 403);
   fresh.dry_run = begun->result.value("dry_run", json()) == true;
   fresh.link.emplace(std::move(*link));

@@ -9,7 +9,7 @@ using rules::problem_code;
 
 namespace {
 
-constexpr auto patience = std::chrono::seconds(8);  // of a question to chaosd; a rule may wait for a name
+constexpr auto question_patience = std::chrono::seconds(8);  // of a question to chaosd; a rule may wait for a name
 
 const char* verb(const std::string_view method) { return method == "get" ? "GET" : method == "post" ? "POST" : "DELETE"; }
 
@@ -53,7 +53,7 @@ rules::result<protocol::reply> ask_daemon(const std::string& session_folder, pro
       if (!fresh) return fresh.error();
       link.emplace(std::move(*fresh));
     }
-    auto reply = link->call(what, arguments, patience);
+    auto reply = link->call(what, arguments, question_patience);
     if (reply || attempt == 1) return reply;
     if (reply.error().code == problem_code::no_daemon) continue;      // that connection is over: once more
     if (reply.error().code == problem_code::failed) link.reset();    // its late answer must not become that of another question

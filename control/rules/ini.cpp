@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t line_max = 199;
 constexpr std::size_t section_max = 49;
-constexpr std::size_t text_max = 512 * 1024;
+constexpr std::size_t ini_text_max = 512 * 1024;
 
 struct section {
   std::string name;
@@ -50,7 +50,7 @@ problem bad_ini(const std::string& message, std::string word = "", std::vector<s
 }
 
 result<done> check_lines(std::string_view text) {
-  if (text.size() > text_max) return bad_ini("the text is longer than " + std::to_string(text_max) + " bytes");
+  if (text.size() > ini_text_max) return bad_ini("the text is longer than " + std::to_string(ini_text_max) + " bytes");
   int line = 1;
   for (std::size_t at = 0; at < text.size(); ++line) {
     const std::size_t end = std::min(text.find('\n', at), text.size());

@@ -39,6 +39,10 @@ std::string nearest(std::string_view word, const std::vector<std::string>& choic
   return best;
 }
 
+problem bad_value(std::string_view what, std::string_view word, const std::string& why, std::vector<std::string> expected) {
+  return {problem_code::bad_value, std::string(what) + ": " + why, std::string(word), std::move(expected)};
+}
+
 problem unknown_word(problem_code code, std::string_view what, std::string_view word, std::vector<std::string> choices) {
   std::string message = "unknown " + std::string(what) + " '" + std::string(word) + "'";
   if (const std::string near = nearest(word, choices); !near.empty()) {

@@ -11,7 +11,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::size_t text_max = 4000;  // of one word
+constexpr std::size_t word_text_max = 4000;  // of one word
 
 problem unknown_kind(std::string_view word) { return unknown_word(problem_code::unknown_kind, "kind", word, kind_names()); }
 
@@ -36,8 +36,8 @@ result<option> option_for(abi::effect kind, std::string_view key) {
 }
 
 result<done> put(rule_spec& spec, option o, std::string text) {
-  if (text.size() > text_max)
-    return problem{problem_code::bad_value, flag_of(o) + ": the text is longer than " + std::to_string(text_max) + " bytes",
+  if (text.size() > word_text_max)
+    return problem{problem_code::bad_value, flag_of(o) + ": the text is longer than " + std::to_string(word_text_max) + " bytes",
                    text.substr(0, 40), {}};
   if (!spec.options.emplace(o, std::move(text)).second)
     return problem{problem_code::unexpected_word, flag_of(o) + " stands there twice", flag_of(o), {}};
@@ -53,8 +53,8 @@ bool is_utf8(const std::string& text) {
 }
 
 result<done> check_text(std::string_view what, const std::string& text) {
-  if (text.size() > text_max)
-    return problem{problem_code::bad_value, std::string(what) + " is longer than " + std::to_string(text_max) + " bytes",
+  if (text.size() > word_text_max)
+    return problem{problem_code::bad_value, std::string(what) + " is longer than " + std::to_string(word_text_max) + " bytes",
                    text.substr(0, 40), {}};
   for (const char c : text)
     if (static_cast<unsigned char>(c) < 32 || c == 127)

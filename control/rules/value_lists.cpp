@@ -26,10 +26,6 @@ std::string name_in(const Names& names, int number) {
   return std::to_string(number);
 }
 
-problem bad(std::string_view what, std::string_view text, const std::string& why, std::vector<std::string> expected) {
-  return {problem_code::bad_value, std::string(what) + ": " + why, std::string(text), std::move(expected)};
-}
-
 }  // namespace
 
 std::string errno_name(int error) { return name_in(errno_names, error); }
@@ -43,13 +39,13 @@ int errno_number(std::string_view name) {
 
 result<std::vector<named_error>> parse_errors(std::string_view what, std::string_view text) {
   std::vector<named_error> errors;
-  if (text.empty()) return bad(what, text, "an errno is missing (such as ECONNRESET)", {"ECONNRESET", "ECONNRESET=3,EPIPE=1"});
+  if (text.empty()) return bad_value(what, text, "an errno is missing (such as ECONNRESET)", {"ECONNRESET", "ECONNRESET=3,EPIPE=1"});
   for (const std::string& item : split(text, ',')) {
     named_error e;
     const auto equals = item.find('=');
     e.name = item.substr(0, equals);
     if (e.name.empty())
-      return bad(what, text, "there is an empty place in '" + std::string(text) + "'", {"ECONNRESET", "ECONNRESET=3,EPIPE=1"});
+      return bad_value(what, text, "there is an empty place in '" + std::string(text) + "'", {"ECONNRESET", "ECONNRESET=3,EPIPE=1"});
     if (e.name == "EWOULDBLOCK") e.name = "EAGAIN";
     if (e.name == "ENOTSUP") e.name = "EOPNOTSUPP";
     e.error = errno_number(e.name);
@@ -67,15 +63,15 @@ result<std::vector<named_error>> parse_errors(std::string_view what, std::string
     if (equals != std::string::npos) {
       const auto weight = parse_count(std::string(what) + ": weight of " + e.name, item.substr(equals + 1));
       if (!weight) return weight.error();
-      if (*weight > 1'000'000) return bad(what, item, "the weight of " + e.name + " is over 1000000", {});
+      if (*weight > 1'000'000) return bad_value(what, item, "the weight of " + e.name + " is over 1000000", {});
       e.weight = static_cast<std::uint32_t>(*weight);
     }
     for (const named_error& other : errors)
-      if (other.name == e.name) return bad(what, item, e.name + " stands there twice: give it a weight instead", {e.name + "=2"});
+      if (other.name == e.name) return bad_value(what, item, e.name + " stands there twice: give it a weight instead", {e.name + "=2"});
     errors.push_back(e);
   }
   if (errors.size() > abi::error_max)
-    return bad(what, text, "there are " + std::to_string(errors.size()) + " errnos; a rule has at most " +
+    return bad_value(what, text, "there are " + std::to_string(errors.size()) + " errnos; a rule has at most " +
                                std::to_string(abi::error_max), {});
   return errors;
 }
@@ -86,21 +82,21 @@ result<std::vector<abi::percentile_point>> parse_percentiles(std::string_view wh
   for (const std::string& item : split(text, ',')) {
     const auto equals = item.find('=');
     if (item.size() < 2 || item[0] != 'p' || equals == std::string::npos)
-      return bad(what, item, "'" + item + "' is not a percentile (such as p99=200ms)", examples);
+      return bad_value(what, item, "'" + item + "' is not a percentile (such as p99=200ms)", examples);
     const std::string percent = item.substr(1, equals - 1) + "%";
     const auto share = parse_probability(what, percent);
-    if (!share) return bad(what, item, "'" + item.substr(0, equals) + "' is not a percentile in p0..p100", examples);
+    if (!share) return bad_value(what, item, "'" + item.substr(0, equals) + "' is not a percentile in p0..p100", examples);
     const auto value = parse_duration(what, item.substr(equals + 1));
     if (!value) return value.error();
     abi::percentile_point p{};
     p.millionths = static_cast<std::uint32_t>((*share * 1'000'000 + abi::certain / 2) / abi::certain);
     p.value_ns = *value;
     if (!points.empty() && (p.millionths <= points.back().millionths || p.value_ns < points.back().value_ns))
-      return bad(what, item, "'" + item + "' is not above the percentile before it: they rise from left to right", examples);
+      return bad_value(what, item, "'" + item + "' is not above the percentile before it: they rise from left to right", examples);
     points.push_back(p);
   }
   if (points.size() > abi::percentile_max)
-    return bad(what, text, "there are more than " + std::to_string(abi::percentile_max) + " percentiles", examples);
+    return bad_value(what, text, "there are more than " + std::to_string(abi::percentile_max) + " percentiles", examples);
   return points;
 }
 
@@ -115,7 +111,7 @@ result<loss_parameters> parse_model(std::string_view what, std::string_view text
   }
   out.model = abi::loss_model::gemodel;
   const auto parts = split(text.substr(prefix.size()), ',');
-  if (parts.size() > 4) return bad(what, text, "gemodel has at most four parameters: P,R,1-H,1-K", {"gemodel:1%,10%,100%,0%"});
+  if (parts.size() > 4) return bad_value(what, text, "gemodel has at most four parameters: P,R,1-H,1-K", {"gemodel:1%,10%,100%,0%"});
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const auto p = parse_probability(what, parts[i]);
     if (!p) return p.error();

@@ -23,10 +23,6 @@ constexpr std::uint64_t size_max = std::uint64_t{1} << 62;
 
 std::string quoted(std::string_view text) { return "'" + std::string(text.substr(0, 200)) + "'"; }
 
-problem bad(std::string_view what, std::string_view text, const std::string& why, std::vector<std::string> expected) {
-  return {problem_code::bad_value, std::string(what) + ": " + why, std::string(text), std::move(expected)};
-}
-
 // The digits at the front, as "1" or "1.5"; what follows is the unit.
 std::string_view number_part(std::string_view text) {
   std::size_t n = 0;
@@ -66,26 +62,26 @@ result<std::uint64_t> parse_measured(std::string_view what, std::string_view tex
   const std::string_view number = number_part(text);
   const std::string_view name = text.substr(number.size());
   const std::string like = std::string(" (such as ") + m.examples[0] + ")";
-  if (text.empty()) return bad(what, text, std::string("a ") + m.noun + " is missing" + like, m.examples);
-  if (text.front() == '-') return bad(what, text, quoted(text) + " is negative; a " + m.noun + " is not", m.examples);
+  if (text.empty()) return bad_value(what, text, std::string("a ") + m.noun + " is missing" + like, m.examples);
+  if (text.front() == '-') return bad_value(what, text, quoted(text) + " is negative; a " + m.noun + " is not", m.examples);
   long double value = 0;
-  if (!read_number(number, value)) return bad(what, text, quoted(text) + " is not a " + m.noun + like, m.examples);
+  if (!read_number(number, value)) return bad_value(what, text, quoted(text) + " is not a " + m.noun + like, m.examples);
   if (name.empty()) {
     std::vector<std::string> expected;
     for (std::size_t i = 0; i < m.count; ++i) expected.push_back(std::string(number) + m.units[i].name);
-    return bad(what, text, quoted(text) + " has no unit; units are " + unit_list(m), expected);
+    return bad_value(what, text, quoted(text) + " has no unit; units are " + unit_list(m), expected);
   }
   for (std::size_t i = 0; i < m.count; ++i) {
     if (name != m.units[i].name) continue;
     const long double scaled = value * static_cast<long double>(m.units[i].factor);
     if (scaled > static_cast<long double>(m.most))
-      return bad(what, text, quoted(text) + " is too much for a " + m.noun, m.examples);
+      return bad_value(what, text, quoted(text) + " is too much for a " + m.noun, m.examples);
     return static_cast<std::uint64_t>(scaled + 0.0001L);
   }
   std::vector<std::string> names;
   for (std::size_t i = 0; i < m.count; ++i) names.emplace_back(m.units[i].name);
   const std::string near = nearest(name, names);
-  return bad(what, text, quoted(text) + " has the unknown unit " + quoted(name) + "; units are " + unit_list(m),
+  return bad_value(what, text, quoted(text) + " has the unknown unit " + quoted(name) + "; units are " + unit_list(m),
              near.empty() ? m.examples : std::vector<std::string>{std::string(number) + near});
 }
 
@@ -117,9 +113,9 @@ std::string format_size(std::uint64_t bytes) { return format_measured(bytes, siz
 
 result<std::uint64_t> parse_rate(std::string_view what, std::string_view text) {
   if (text.size() < 3 || text.substr(text.size() - 2) != "/s")
-    return bad(what, text, quoted(text) + " is not a rate: a size and '/s' are expected, such as 100KB/s", {"100KB/s", "1MiB/s"});
+    return bad_value(what, text, quoted(text) + " is not a rate: a size and '/s' are expected, such as 100KB/s", {"100KB/s", "1MiB/s"});
   result<std::uint64_t> size = parse_size(what, text.substr(0, text.size() - 2));
-  if (size && *size == 0) return bad(what, text, "a rate of 0 lets nothing pass: use the kind `down` for that", {"1KB/s"});
+  if (size && *size == 0) return bad_value(what, text, "a rate of 0 lets nothing pass: use the kind `down` for that", {"1KB/s"});
   return size;
 }
 
@@ -129,14 +125,14 @@ result<abi::probability> parse_probability(std::string_view what, std::string_vi
   const std::string_view number = percent ? text.substr(0, text.size() - 1) : text;
   long double value = 0;
   if (!number.empty() && number.front() == '-')
-    return bad(what, text, quoted(text) + " is negative; a probability lies in 0..1 or 0%..100%", examples);
+    return bad_value(what, text, quoted(text) + " is negative; a probability lies in 0..1 or 0%..100%", examples);
   if (number_part(number) != number || !read_number(number, value))
-    return bad(what, text, quoted(text) + " is not a probability (such as 0.1 or 10%)", examples);
+    return bad_value(what, text, quoted(text) + " is not a probability (such as 0.1 or 10%)", examples);
   if (percent) value /= 100;
   if (value > 1) {
     std::vector<std::string> expected = examples;
     if (!percent && value <= 100) expected.insert(expected.begin(), std::string(number) + "%");
-    return bad(what, text, quoted(text) + " lies outside 0..1 (or 0%..100%)" +
+    return bad_value(what, text, quoted(text) + " lies outside 0..1 (or 0%..100%)" +
                                (expected.size() > 2 ? "; did you mean " + expected[0] + "?" : ""), expected);
   }
   const auto p = static_cast<abi::probability>(std::llroundl(value * static_cast<long double>(abi::certain)));
@@ -152,21 +148,21 @@ std::string format_probability(abi::probability p) {
 result<std::uint64_t> parse_count(std::string_view what, std::string_view text) {
   std::uint64_t value = 0;
   if (!read_digits(text, value) || value == 0)
-    return bad(what, text, quoted(text) + " is not a count: a whole number from 1 is expected", {"1", "10"});
+    return bad_value(what, text, quoted(text) + " is not a count: a whole number from 1 is expected", {"1", "10"});
   return value;
 }
 
 result<std::uint64_t> parse_seed(std::string_view what, std::string_view text) {
   std::uint64_t value = 0;
   if (!read_digits(text, value))
-    return bad(what, text, quoted(text) + " is not a seed: a whole number from 0 is expected", {"42"});
+    return bad_value(what, text, quoted(text) + " is not a seed: a whole number from 0 is expected", {"42"});
   return value;
 }
 
 result<std::uint32_t> parse_pid(std::string_view what, std::string_view text) {
   std::uint64_t value = 0;
   if (!read_digits(text, value) || value == 0 || value > 4'194'304)
-    return bad(what, text, quoted(text) + " is not a process id: a number in 1..4194304 is expected", {});
+    return bad_value(what, text, quoted(text) + " is not a process id: a number in 1..4194304 is expected", {});
   return static_cast<std::uint32_t>(value);
 }
 
@@ -174,7 +170,7 @@ result<size_range> parse_size_range(std::string_view what, std::string_view text
   const std::vector<std::string> examples{"4KiB..1MiB", "64KB..", "..1KB"};
   const auto dots = text.find("..");
   if (text.empty() || text == "..")
-    return bad(what, text, quoted(text) + " is not a range of sizes (such as 4KiB..1MiB)", examples);
+    return bad_value(what, text, quoted(text) + " is not a range of sizes (such as 4KiB..1MiB)", examples);
   size_range range;
   const std::string_view low = text.substr(0, dots);
   const std::string_view high = dots == std::string_view::npos ? low : text.substr(dots + 2);
@@ -189,14 +185,14 @@ result<size_range> parse_size_range(std::string_view what, std::string_view text
     range.high = *size;
   }
   if (range.low > range.high)
-    return bad(what, text, quoted(text) + " ends before it begins",
+    return bad_value(what, text, quoted(text) + " ends before it begins",
                {std::string(high) + ".." + std::string(low)});
   return range;
 }
 
 result<abi::when_clause> parse_when(std::string_view what, std::string_view text) {
   const std::vector<std::string> examples{"3", "3+", "3+2", "3..7", "3..7+2", "XOOX"};
-  const auto wrong = [&](const std::string& why) { return bad(what, text, quoted(text) + " " + why, examples); };
+  const auto wrong = [&](const std::string& why) { return bad_value(what, text, quoted(text) + " " + why, examples); };
   abi::when_clause when{};
   if (text.empty()) return wrong("is empty: expected 3, 3+, 3+2, 3..7, 3..7+2 or a pattern such as XOOX");
   if (text.find_first_not_of("XO") == std::string_view::npos) {
@@ -231,10 +227,10 @@ result<abi::when_clause> parse_when(std::string_view what, std::string_view text
 }
 
 result<done> check_glob(std::string_view what, std::string_view text) {
-  if (text.empty()) return bad(what, text, "a pattern is missing", {"redis-server", "/usr/bin/python3*"});
-  if (text.size() > 250) return bad(what, text, "the pattern is longer than 250 bytes", {});
+  if (text.empty()) return bad_value(what, text, "a pattern is missing", {"redis-server", "/usr/bin/python3*"});
+  if (text.size() > 250) return bad_value(what, text, "the pattern is longer than 250 bytes", {});
   for (const char c : text)
-    if (static_cast<unsigned char>(c) < 32 || c == 127) return bad(what, text, "the pattern has a control character in it", {});
+    if (static_cast<unsigned char>(c) < 32 || c == 127) return bad_value(what, text, "the pattern has a control character in it", {});
   return done{};
 }
 
@@ -243,10 +239,10 @@ result<done> check_name(std::string_view what, std::string_view text) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
   };
   if (text.empty() || text.size() > 40 || !std::all_of(text.begin(), text.end(), good) || text.front() == '-')
-    return bad(what, text, quoted(text) + " can not be a name: letters, digits, '.', '_' and '-', not beginning with '-', at most 40",
+    return bad_value(what, text, quoted(text) + " can not be a name: letters, digits, '.', '_' and '-', not beginning with '-', at most 40",
                {"slow-redis"});
   if (text.find_first_not_of("0123456789") == std::string_view::npos)
-    return bad(what, text, quoted(text) + " can not be a name: it would look like an id", {"rule-" + std::string(text)});
+    return bad_value(what, text, quoted(text) + " can not be a name: it would look like an id", {"rule-" + std::string(text)});
   return done{};
 }
 

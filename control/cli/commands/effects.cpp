@@ -2,18 +2,14 @@
 #include "../help.hpp"
 #include "../output.hpp"
 #include "chaos/abi/effects.hpp"
+#include "control/rules/joined.hpp"
 #include "control/rules/options.hpp"
 
 namespace chaos::cli::commands {
 
 namespace {
 
-std::vector<std::string> classes_in(abi::class_set classes) {
-  std::vector<std::string> names;
-  for (unsigned i = 0; i < std::size(abi::class_table); ++i)
-    if (classes >> i & 1) names.emplace_back(abi::class_table[i].name);
-  return names;
-}
+using rules::spaced;
 
 std::vector<std::string> targets_of(unsigned targets) {
   using namespace abi::target_kinds;
@@ -21,12 +17,6 @@ std::vector<std::string> targets_of(unsigned targets) {
   for (const auto& [bit, name] : {std::pair{to_address, "address"}, {to_file, "file:"}, {to_memory, "malloc"}, {to_process, "process"}, {to_dns, "dns:"}, {to_env, "env:"}})
     if (targets & bit) names.emplace_back(name);
   return names;
-}
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string s;
-  for (const auto& w : words) s += (s.empty() ? "" : " ") + w;
-  return s;
 }
 
 json json_of(unsigned i) {
@@ -45,9 +35,9 @@ std::string page_of(unsigned i) {
   const auto& e = abi::effect_table[i];
   const auto kind = static_cast<abi::effect>(i);
   std::string out = std::string("chaos-ctl set ") + e.name + " TARGET" + (*e.value_help ? " " : "") + e.value_help + " [OPTION]…\n\n" + wrapped(e.summary, 0) + "\n\n";
-  out += "targets:       " + joined(targets_of(e.targets)) + "\n";
+  out += "targets:       " + spaced(targets_of(e.targets)) + "\n";
   for (const auto& [what, classes] : {std::pair{"on addresses:  ", e.address_classes}, {"on files:      ", e.file_classes}, {"on others:     ", e.other_classes}})
-    if (classes) out += what + joined(classes_in(classes)) + "\n";
+    if (classes) out += what + spaced(classes_in(classes)) + "\n";
   out += "\noptions of this kind:\n";
   std::string general;
   for (unsigned o = 0; o < rules::option_count; ++o) {
@@ -79,7 +69,7 @@ int effects(const invocation& from) {
     return exits::done;
   }
   table t({"kind", "value", "targets", "what the program experiences"});
-  for (const auto& e : abi::effect_table) t.row({e.name, e.value_help, joined(targets_of(e.targets)), e.summary});
+  for (const auto& e : abi::effect_table) t.row({e.name, e.value_help, spaced(targets_of(e.targets)), e.summary});
   print(t.text());
   return exits::done;
 }

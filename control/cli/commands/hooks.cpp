@@ -2,19 +2,13 @@
 #include <algorithm>
 #include <sstream>
 
+#include "../help.hpp"
 #include "../output.hpp"
 #include "chaos/abi/functions.hpp"
 
 namespace chaos::cli::commands {
 
 namespace {
-
-std::vector<std::string> classes_in(abi::class_set classes) {
-  std::vector<std::string> names;
-  for (unsigned i = 0; i < std::size(abi::class_table); ++i)
-    if (classes >> i & 1) names.emplace_back(abi::class_table[i].name);
-  return names;
-}
 
 std::vector<std::string> words_in(const char* text) {
   std::istringstream in(text);
