@@ -156,7 +156,7 @@ class Engine(SessionTest):
         self.env["PID"] = str(self.redis.pid)
         p = self.start([CTL, "experiment", "run", self.file(REDIS, SLOW, "[process server]\npid = ${PID}\n[abort]\nno_crash\n[expect]\nno_crash\nsuccess_rate >= 1%\n", observe="60s"), "--json"],
                        stdout=subprocess.PIPE)
-        until(lambda: self.daemons() and self.active() == ["slow"], "the fault")
+        until(lambda: self.ctl("daemon", "status").code == DONE and self.active() == ["slow"], "the fault")
         self.redis.kill()
         self.redis.wait()
         out, _ = p.communicate(timeout=20)
@@ -167,7 +167,7 @@ class Engine(SessionTest):
         """An experiment with a fault, stress and a command that hides its child in a session of its own; the pids of the latter two."""
         path = self.file(REDIS, SLOW, "[stress cpu]\nrun = cpu 1 5%\n[load bg]\nkind = command\ncommand = cd " + self.dir + "; setsid sh -c 'echo $$ > hidden; exec sleep 1000' & wait\n[expect]\nsuccess_rate >= 1%\n", observe="60s")
         p = self.start([CTL, "experiment", "run", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        until(lambda: self.daemons() and self.active() == ["slow"], "the fault")
+        until(lambda: self.ctl("daemon", "status").code == DONE and self.active() == ["slow"], "the fault")
         hidden = int(until(lambda: os.path.exists(self.dir + "/hidden") and self.text_of("hidden").strip(), "the load's command"))
         stress = until(lambda: self.stressors(p.pid), "stress-ng")
         return p, [hidden, *stress]

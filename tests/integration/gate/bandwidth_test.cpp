@@ -1,6 +1,8 @@
 // bandwidth carries its rate to 3 %, from 10 KB/s to 200 MB/s, for readers and writers that block or wait in epoll.
 #include "ways.hpp"
 
+#include <algorithm>
+#include <array>
 #include <memory>
 
 namespace chaos::gate {
@@ -58,20 +60,30 @@ std::string rule_for(const tcp_pair& p, const example& e, const direction& d) {
   return "bandwidth " + p.target() + " " + e.rate + (d.up ? " --direction up" : "");
 }
 
-TEST_F(Gate, SlowRatesAreCarriedTo3Percent) {  // all at one time: they cost next to nothing
-  std::vector<std::unique_ptr<tcp_pair>> pairs;
-  std::vector<std::string> rules;
-  std::vector<std::uint32_t> ids;
-  for (const example& e : slow)
-    for (const direction& d : directions) rules.push_back(rule_for(*pairs.emplace_back(std::make_unique<tcp_pair>()), e, d));
-  s.set_all(rules, ids);
-  std::vector<std::thread> all;
-  auto p = pairs.begin();
-  for (const example& e : slow)
-    for (const direction& d : directions)
-      all.emplace_back([&e, &d, &pair = **p++] { EXPECT_NEAR(measured(pair, e, d), 1, tolerance) << e.rate << " " << name_of(d); });
-  for (auto& t : all) t.join();
-  for (const auto id : ids) EXPECT_GE(s.count(id).fired, 1u);
+double median_of_three(std::array<double, 3> runs) {
+  std::sort(runs.begin(), runs.end());
+  return runs[1];
+}
+
+TEST_F(Gate, SlowRatesAreCarriedTo3PercentInTheMedianOfThree) {  // all at one time: they cost next to nothing
+  constexpr std::size_t ways = std::size(slow) * std::size(directions);
+  std::array<std::array<double, 3>, ways> runs;
+  for (std::size_t run = 0; run < 3; ++run) {
+    std::vector<std::unique_ptr<tcp_pair>> pairs;
+    std::vector<std::string> rules;
+    std::vector<std::uint32_t> ids;
+    for (const example& e : slow)
+      for (const direction& d : directions) rules.push_back(rule_for(*pairs.emplace_back(std::make_unique<tcp_pair>()), e, d));
+    s.set_all(rules, ids);
+    std::vector<std::thread> all;
+    for (std::size_t i = 0; i < ways; ++i)
+      all.emplace_back([&, i] { runs[i][run] = measured(*pairs[i], slow[i / std::size(directions)], directions[i % std::size(directions)]); });
+    for (auto& t : all) t.join();
+    for (const auto id : ids) EXPECT_GE(s.count(id).fired, 1u);
+    s.clear();
+  }
+  for (std::size_t i = 0; i < ways; ++i)
+    EXPECT_NEAR(median_of_three(runs[i]), 1, tolerance) << slow[i / std::size(directions)].rate << " " << name_of(directions[i % std::size(directions)]);
 }
 
 class FastBandwidth : public Gate, public testing::WithParamInterface<direction> {};
