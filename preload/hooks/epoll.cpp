@@ -82,6 +82,22 @@ void lift_all(const waiter& w, epoll_set& s) {
   for (unsigned i = 0; s.held && i < s.count; ++i) lift(w, s, s.watches[i]);
 }
 
+// Waits to the nanosecond: epoll_pwait2 (Linux 5.11; sandboxes older than that answer EPERM), or, without it, until the set itself
+// is readable. A set that was emptied meanwhile by somebody else is a wait that ended early.
+int wait_exactly(int epfd, epoll_event* events, int room, std::uint64_t rest, const sigset_t* mask) {
+  static constinit std::atomic<bool> too_old{false};
+  const timespec t = sys::span(rest == never ? 0 : rest);
+  const timespec* const until = rest == never ? nullptr : &t;
+  if (!too_old.load(std::memory_order_relaxed)) {
+    const int n = real.epoll_pwait2(epfd, events, room, until, mask);
+    if (n >= 0 || (errno != ENOSYS && errno != EPERM)) return n;
+    too_old.store(true, std::memory_order_relaxed);
+  }
+  pollfd set{epfd, POLLIN, 0};
+  const int n = real.ppoll(&set, 1, until, mask);
+  return n > 0 ? real.epoll_wait(epfd, events, room, 0) : n;
+}
+
 // Is there anything in the set that could be held back at all? Sets when the kernel's wait must end at the latest.
 bool needs_care(epoll_set& s, const rule_view& v) {
   if (s.held) return true;
@@ -117,17 +133,16 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
     }
     std::uint64_t rest = next == never ? never : next > now ? next - now : 0;
     if (slices && rest > slice_ns) rest = slice_ns;
-    const timespec t = sys::span(rest == never ? 0 : rest);
     unlock_set(s);
     int n;
     if (slices) {
       precise_timer precise;
-      n = real.epoll_pwait2(w.epfd, events, room, rest == never ? nullptr : &t, mask);
+      n = wait_exactly(w.epfd, events, room, rest, mask);
       const int error = errno;
       precise.restore();
       errno = error;
     } else {
-      n = real.epoll_pwait2(w.epfd, events, room, rest == never ? nullptr : &t, mask);
+      n = wait_exactly(w.epfd, events, room, rest, mask);
     }
     const int error = errno;
     heal_held();  // not while this set is held: it looks into others
