@@ -6,6 +6,7 @@
 #include "chaos/abi/effects.hpp"
 #include "control/rules/options.hpp"
 #include "control/stress/plan.hpp"
+#include "output.hpp"
 
 namespace chaos::cli {
 
@@ -14,13 +15,13 @@ namespace {
 std::string two_columns(const std::vector<std::pair<std::string, std::string>>& rows) {
   std::size_t left = 0;
   for (const auto& [a, b] : rows)
-    if (a.size() <= 28) left = std::max(left, a.size());
+    if (width(a) <= 28) left = std::max(left, width(a));
   std::string out;
   for (const auto& [a, b] : rows) {
-    const bool own_line = a.size() > left;
+    const bool own_line = width(a) > left;
     out += "  " + a;
     if (own_line) out += '\n' + std::string(left + 4, ' ');
-    else out += std::string(left + 2 - a.size(), ' ');
+    else out += std::string(left + 2 - width(a), ' ');
     out += wrapped(b, left + 4) + '\n';
   }
   return out;
@@ -49,7 +50,7 @@ std::string wrapped(const std::string& text, std::size_t indent, std::size_t col
   std::string out, word;
   std::size_t at = indent;
   while (words >> word) {
-    if (at > indent && at + 1 + word.size() > columns) {
+    if (at > indent && at + 1 + width(word) > columns) {
       out += '\n' + std::string(indent, ' ');
       at = indent;
     } else if (at > indent) {
@@ -57,7 +58,7 @@ std::string wrapped(const std::string& text, std::size_t indent, std::size_t col
       ++at;
     }
     out += word;
-    at += word.size();
+    at += width(word);
   }
   return out;
 }

@@ -18,19 +18,6 @@ bool colourful(int fd) {
   return isatty(fd) && !(no && *no) && term && std::strcmp(term, "dumb") != 0;
 }
 
-// How many columns a text takes: UTF-8 continuation bytes and escape sequences take none.
-std::size_t width(std::string_view text) {
-  std::size_t n = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\x1b') {
-      while (i < text.size() && text[i] != 'm') ++i;
-      continue;
-    }
-    if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) ++n;
-  }
-  return n;
-}
-
 std::string decimal(double value) {
   char text[32];
   std::snprintf(text, sizeof text, value < 10 ? "%.2f" : value < 100 ? "%.1f" : "%.0f", value);
@@ -73,6 +60,18 @@ std::string underlined(const rules::problem& p, const invocation& from) {
 }
 
 }  // namespace
+
+std::size_t width(std::string_view text) {
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\x1b') {
+      while (i < text.size() && text[i] != 'm') ++i;
+      continue;
+    }
+    if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) ++n;
+  }
+  return n;
+}
 
 std::string paint(ink colour, std::string_view text, int fd) {
   if (colour == ink::plain || !colourful(fd)) return std::string(text);

@@ -22,6 +22,8 @@ std::string human_ns(std::uint64_t ns);     // "200 ms", "1.5 s", "3 min 20 s"
 std::string human_bytes(std::uint64_t n);   // "1.2 MB"
 std::string human_count(std::uint64_t n);   // "1,234,567"
 
+std::size_t width(std::string_view text);  // in columns: UTF-8 continuation bytes and escape sequences take none
+
 // Columns line up; a column of numbers is set to the right when its heading begins with '>'.
 class table {
  public:

@@ -7,6 +7,7 @@
 #include "control/cli/command_table.hpp"
 #include "control/cli/help.hpp"
 #include "control/cli/invocation.hpp"
+#include "control/cli/output.hpp"
 
 namespace {
 
@@ -73,6 +74,18 @@ TEST(CommandTable, OnlyTheseStartADaemon) {
   for (const auto& c : all_commands())
     if (c.daemon == policy::starts) starting.insert(c.name);
   EXPECT_EQ(starting, (std::set<std::string>{"run", "set", "apply", "experiment", "schedule"}));
+}
+
+TEST(Help, ColumnsLineUpWhateverTheLetters) {
+  const std::string text = help_of(*find_command("set")), meanings[] = {"the call fails with the errno", "data, results or answers come", "name resolution fails; a delay"};
+  std::set<std::size_t> columns;
+  for (const std::string& meaning : meanings) {
+    const std::size_t at = text.find(meaning);
+    ASSERT_NE(at, std::string::npos) << meaning;
+    const std::size_t line = text.rfind('\n', at) + 1;
+    columns.insert(width(std::string_view(text).substr(line, at - line)));
+  }
+  EXPECT_EQ(columns.size(), 1u);
 }
 
 TEST(ManPages, HoldNoLineThatTroffWouldTakeForARequest) {
