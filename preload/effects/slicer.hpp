@@ -1,4 +1,6 @@
-// slicer: reads and writes move fewer bytes than asked, as the kernel may at any time (toxiproxy's slicer).
+// slicer: reads and writes move fewer bytes than asked, as the kernel may at any time (toxiproxy's slicer). --delay lies
+// between two slices: after one nothing moves that way for so long (runtime/slice_gap). What that really held anybody is
+// known when the next slice moves, and told with that one.
 #pragma once
 #include "verdict.hpp"
 
@@ -9,10 +11,9 @@ inline void apply(core::fired_rule& f, const situation& s, verdict& v) {
   const std::uint64_t average = f.rule->average_size ? f.rule->average_size : 64;
   const std::uint64_t spread = f.rule->size_variation < average ? f.rule->size_variation : average - 1;
   const std::uint64_t size = average - spread + d.below(2 * spread + 1);
-  f.delay_ns = f.rule->delay_ns;
   if (f.rule->dry_run) return;
   if (size < s.size && size < v.cap) v.cap = size;
-  v.delay_ns += f.delay_ns;
+  v.gap_ns += f.rule->delay_ns;
 }
 
 }  // namespace chaos::effects::slicer

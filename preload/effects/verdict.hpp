@@ -28,6 +28,7 @@ struct verdict {
   bool torn = false;                      // with ending::error: cap bytes are written first
   const core::fired_rule* bandwidth = nullptr;
   std::uint16_t status = 0;               // the HTTP response says so instead; 0: what it says
+  std::uint64_t gap_ns = 0;               // after what this call moves nothing more goes that way for so long
   unsigned corrupting = 0;                // how many of the fired rules flip bits
 };
 

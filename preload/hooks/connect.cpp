@@ -1,4 +1,4 @@
-// Making and taking connections.
+// Making connections.
 #include <string.h>
 #include <sys/un.h>
 
@@ -148,49 +148,6 @@ int own_getpeername(int fd, sockaddr* to, socklen_t* n) {
   memcpy(to, &d->asked, *n < d->asked_length ? *n : d->asked_length);
   *n = d->asked_length;
   return 0;
-}
-
-bool before_accept(abi::function_id self, int listener, const void* caller, int& error) {
-  const rule_view* v = inside() ? nullptr : current_view();
-  if (!v || !(v->classes & abi::classes::accept)) return true;
-  inside_scope work;
-  descriptor* d = classify(listener, *v);
-  bool good = true;
-  if (d && (d->head.load(std::memory_order_relaxed) & abi::classes::accept)) {
-    if (sys::is_nonblocking(listener)) {  // a decision is made for a connection, not for a look at an empty queue
-      pollfd p{listener, POLLIN, 0};
-      const timespec none{0, 0};
-      if (sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) == 0) { work.end(); return true; }
-    }
-    decision made;
-    decide({.function = self, .acts_as = abi::classes::accept, .now_ns = sys::now_ns()}, d->mask, d, *v, caller, made);
-    report_fired(made, *d, listener, 0, caller);
-    const effects::verdict& what = made.verdict;
-    if (what.end == effects::ending::crash) end_process(made);
-    if (!serve_pause(made, error)) { work.end(); return false; }
-    if (what.delay_ns && !sys::is_nonblocking(listener) && hold_until(made.now_ns + what.delay_ns, made.judged.fired[0].rule->id) == waited::interrupted) {
-      error = EINTR;
-      good = false;
-    } else if (what.end == effects::ending::error) {
-      error = what.error;
-      good = false;
-      if (what.late) {
-        const int taken = static_cast<int>(sys::call(SYS_accept4, listener, nullptr, nullptr, 0));
-        if (taken >= 0) sys::close_fd(taken);
-      }
-    }
-  }
-  work.end();
-  return good;
-}
-
-int after_accept(abi::function_id, int, int made, const void*) {
-  if (made < 0 || inside()) return made;
-  const int before = errno;
-  if (current_view()) note_accept(made);
-  else forget(made);
-  errno = before;
-  return made;
 }
 
 }  // namespace chaos::hooks

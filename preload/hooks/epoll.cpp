@@ -3,15 +3,18 @@
 // A hold lives only inside a wait: on the way out everything undue is lifted, the kernel tells the next waiter of it,
 // and that one holds it again until the same due time. So a waiter that leaves early orphans nothing.
 #include "own.hpp"
+#include "preload/runtime/accept_gate.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/epoll_sets.hpp"
+#include "preload/runtime/slice_gap.hpp"
 #include "preload/runtime/wait.hpp"
 
 namespace chaos::hooks {
 namespace {
 
 constexpr std::uint64_t never = ~std::uint64_t{0};
+constexpr abi::class_set gated_classes = abi::classes::data | abi::classes::connect | abi::classes::accept;
 constexpr std::uint32_t input_bits = EPOLLIN | EPOLLRDNORM | EPOLLRDBAND | EPOLLPRI | EPOLLRDHUP;
 
 struct waiter {
@@ -40,7 +43,7 @@ hold held_back(const waiter& w, const watch& x, const rule_view& v) {
   if (heal_redirect(*d, x.fd)) reclassify(x.fd);
   const std::uint64_t now = sys::now_ns();
   if (const std::uint64_t out = output_held_until(*d, now)) return {true, true, true, out, false};
-  if (const std::uint64_t send = send_held_until(*d, now)) {
+  if (const std::uint64_t send = (x.events & (EPOLLOUT | EPOLLWRNORM)) ? send_held_until(*d, now) : 0) {
     h.send = true;
     h.until = send;
   }
@@ -49,7 +52,7 @@ hold held_back(const waiter& w, const watch& x, const rule_view& v) {
     h.input = true;
     h.until = h.until && h.until < q.next_ns ? h.until : q.next_ns;
     const delay_line* line = d->line.load(std::memory_order_acquire);
-    h.at_end = q.blocked || d->kind != descriptor_kind::tcp || (line && line->end_seen);
+    h.at_end = q.blocked || d->kind != descriptor_kind::tcp || d->listening || (line && line->end_seen);
   }
   return h;
 }
@@ -74,7 +77,10 @@ void lift(const waiter& w, epoll_set& s, watch& x) {
   if (!x.held) return;
   x.held = false;
   --s.held;
-  if (descriptor* d = entry_of(x.fd)) restore_threshold(*d, x.fd);
+  if (descriptor* d = entry_of(x.fd)) {
+    restore_threshold(*d, x.fd);
+    if (d->listening) tell_if_released(*d, x.fd, w.self, w.caller);
+  }
   if (x.masked) unmask_watch(w.epfd, x);
 }
 
@@ -117,7 +123,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
       watch& x = s.watches[i];
       const descriptor* d = entry_of(x.fd);
       const bool waiting_connect = d && (d->redirected.load(std::memory_order_relaxed) || d->connect_due_ns.load(std::memory_order_relaxed) ||
-                                         d->send_due_ns.load(std::memory_order_relaxed) || black_holed(*d));
+                                         d->send_due_ns.load(std::memory_order_relaxed) || has_gap(d->gap_out) || black_holed(*d));
       if (!x.held && !waiting_connect) continue;
       const hold h = held_back(w, x, *v);
       slices = true;
@@ -186,7 +192,7 @@ int wait(abi::function_id self, const void* caller, int fd, epoll_event* events,
   if (inside() || room <= 0) return 0;
   heal_held();
   const rule_view* v = current_view();
-  if (!v || !(v->classes & (abi::classes::data | abi::classes::connect))) return 0;
+  if (!v || !(v->classes & gated_classes)) return 0;
   const int before = errno;
   epoll_set* s = lock_set(fd, *v);
   if (!s) { errno = before; return 0; }
@@ -219,7 +225,7 @@ int own_epoll_ctl(int fd, int op, int target, epoll_event* event) {
   const int result = real.epoll_ctl(fd, op, target, event);
   if (result != 0 || inside()) return result;
   const int before = errno;
-  if (const rule_view* v = current_view(); v && (v->classes & (abi::classes::data | abi::classes::connect))) followed_ctl(fd, op, target, event, *v);
+  if (const rule_view* v = current_view(); v && (v->classes & gated_classes)) followed_ctl(fd, op, target, event, *v);
   errno = before;
   return result;
 }

@@ -11,6 +11,7 @@
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/owner.hpp"
+#include "preload/runtime/slice_gap.hpp"
 #include "preload/runtime/wait.hpp"
 
 namespace chaos::hooks {
@@ -39,7 +40,7 @@ bool nothing_to_read(frame& f) {
 
 bool sending_is_held(descriptor& d) {
   const delay_line* line = d.line.load(std::memory_order_relaxed);
-  const bool possible = (line && line->blackhole_rule) || d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed);
+  const bool possible = (line && line->blackhole_rule) || d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed) || has_gap(d.gap_out);
   if (!possible || closes_by_itself(d)) return false;
   const std::uint64_t now = sys::now_ns();
   return output_held_until(d, now) || send_held_until(d, now);
@@ -120,7 +121,7 @@ int wait_for_input(descriptor& d, int fd, const due& q, std::uint64_t until) {
   if (held && until <= now + spin_ns) { spin_until(until); return 0; }
   if (held) {
     raise_threshold(d, fd);
-    until = least(until - spin_ns, now + (d.kind == descriptor_kind::tcp ? slice_ns : slice_ns / 5));
+    until = least(until - spin_ns, now + (d.kind == descriptor_kind::tcp && !d.listening ? slice_ns : slice_ns / 5));
   }
   pollfd p{fd, POLLIN, 0};
   const timespec rest = sys::span(until > now ? until - now : 0);
@@ -476,6 +477,33 @@ bool send_through_bucket(frame& f) {
   return true;
 }
 
+// Between two slices that are sent: asleep, as the caller asked to block.
+bool wait_out_gap(frame& f) {
+  const std::uint64_t now = sys::now_ns(), due = gap_until(f.d->gap_out, now), deadline = deadline_of(f.c.fd, SO_SNDTIMEO, now);
+  if (!due) return true;
+  const waited w = hold_until(least(due, deadline), f.d->gap_out.rule.load(std::memory_order_relaxed));
+  gap_until(f.d->gap_out, sys::now_ns());
+  f.error = w == waited::interrupted ? EINTR : w == waited::due && deadline < due ? EAGAIN : 0;
+  return !f.error;
+}
+
+// The slicers among the rules were what held this slice back.
+void tell_gap(frame& f, std::uint64_t held) {
+  for (unsigned i = 0; i < f.made.judged.count; ++i) {
+    core::fired_rule& r = f.made.judged.fired[i];
+    if (r.rule->kind != abi::effect::slicer || r.rule->dry_run) continue;
+    r.delay_ns = least(held, r.rule->delay_ns);
+    held -= r.delay_ns;
+  }
+}
+
+// The slice has moved: the gap behind it begins.
+void begin_gap_here(frame& f, bool input) {
+  for (unsigned i = 0; i < f.made.judged.count; ++i)
+    if (f.made.judged.fired[i].rule->kind == abi::effect::slicer)
+      return begin_gap(input ? f.d->gap_in : f.d->gap_out, sys::now_ns() + f.made.verdict.gap_ns, f.made.judged.fired[i].rule->id);
+}
+
 road enter_path(frame& f) {
   f.acts_as &= cls::file_open;
   if (!(f.view->classes & f.acts_as)) return road::go;
@@ -515,9 +543,11 @@ road enter_descriptor(frame& f, abi::class_set row) {
     if (way != road::go) return way;
   }
   if (output && sending_is_held(*f.d) && nonblocking(f)) {
+    refire(fd);
     f.error = EAGAIN;
     return road::fail;
   }
+  if (output && has_gap(f.d->gap_out) && !wait_out_gap(f)) return road::fail;
   road way;
   if ((f.acts_as & cls::datagram_in) && datagram_waits(f.d) && reorder_enter(f, way)) return way;
   if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);  // and the next receive finds it again
@@ -537,6 +567,7 @@ road enter_descriptor(frame& f, abi::class_set row) {
     report_here(f, 0);
     return road::fail;
   }
+  if (what.gap_ns) tell_gap(f, end_gap(input ? f.d->gap_in : f.d->gap_out));
   if (!serve_delay(f)) { report_here(f, 0); return road::fail; }
   if ((f.acts_as & cls::close) && f.made.verdict.end == effects::ending::none) {  // afterwards nobody knows what it was
     report_here(f, 0);
@@ -643,11 +674,12 @@ long leave(frame& f, long result, int& error) {
     if (f.c.msg_in) *f.c.msg_in = f.asked_msg;
     if (f.c.msg_out) *f.c.msg_out = f.asked_msg;
   }
+  if (f.made.verdict.gap_ns && moved && !f.peeks) begin_gap_here(f, input);
   count_bytes(f.made.judged, moved);
   report_here(f, moved);
   if (f.made.verdict.end == effects::ending::error && (f.made.verdict.late || f.made.verdict.torn) && result >= 0) f.error = f.made.verdict.error;
-  // A short read of ours must not look like an empty queue to who trusts edges.
-  if (input && f.capped && nonblocking(f) && moved) refire(f.c.fd);
+  // A short read or write of ours must not look like an empty queue, or a full one, to who trusts edges.
+  if ((input || output) && f.capped && nonblocking(f) && moved) refire(f.c.fd);
   if (output && f.gathered && moved) f.gathered += moved;
   const bool pieces = f.capped || f.gathered;
   if (input && !nonblocking(f) && pieces && moved && f.c.flags && (*f.c.flags & MSG_WAITALL) && f.c.in && f.c.size && !f.peeks) {

@@ -10,14 +10,21 @@ namespace chaos::hooks {
 // connect.cpp
 int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n);
 int own_getpeername(int fd, sockaddr* to, socklen_t* n);
-int after_accept(abi::function_id self, int listener, int made, const void* caller);
-bool before_accept(abi::function_id self, int listener, const void* caller, int& error);
+
+// accept.cpp
+struct accepting {
+  descriptor* gate = nullptr;  // its connections are delayed
+  std::uint64_t began_ns = 0;
+};
+bool before_accept(abi::function_id self, int listener, const void* caller, accepting& a, int& error);
+int after_accept(abi::function_id self, int listener, int made, const void* caller, const accepting& a);
 template <class Real>
 int own_accept(abi::function_id self, int fd, Real real_call) {
   const void* caller = __builtin_return_address(0);
   int error = 0;
-  if (!before_accept(self, fd, caller, error)) { errno = error; return -1; }
-  return after_accept(self, fd, real_call(), caller);
+  accepting a;
+  if (!before_accept(self, fd, caller, a, error)) { errno = error; return -1; }
+  return after_accept(self, fd, real_call(), caller, a);
 }
 
 // messages.cpp

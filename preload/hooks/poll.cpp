@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "own.hpp"
+#include "preload/runtime/accept_gate.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/wait.hpp"
@@ -66,7 +67,7 @@ short visible(gated& g, const rule_view& v, abi::function_id self, const void* c
 
 // One wait of the kernel's, with the quiet descriptors' thresholds up for its duration.
 template <class Wait>
-int wait_quietly(gate_list& list, bool any_held, std::uint64_t until, std::uint64_t now, Wait wait) {
+int wait_quietly(gate_list& list, abi::function_id self, const void* caller, bool any_held, std::uint64_t until, std::uint64_t now, Wait wait) {
   std::uint64_t rest = until == never ? never : until > now ? until - now : 0;
   if (any_held && rest > slice_ns) rest = slice_ns;
   const timespec t = sys::span(rest == never ? 0 : rest);
@@ -77,8 +78,12 @@ int wait_quietly(gate_list& list, bool any_held, std::uint64_t until, std::uint6
   const int r = wait(&t);
   const int error = errno;
   precise.restore();
-  for (unsigned i = 0; i < list.count; ++i)
-    if (list.entry[i].held) restore_threshold(*list.entry[i].d, list.entry[i].fd);
+  for (unsigned i = 0; i < list.count; ++i) {
+    const gated& g = list.entry[i];
+    if (!g.held) continue;
+    restore_threshold(*g.d, g.fd);
+    if (g.d->listening) tell_if_released(*g.d, g.fd, self, caller);
+  }
   errno = error;
   return r;
 }
@@ -122,7 +127,7 @@ int gated_poll(abi::function_id self, const void* caller, pollfd* fds, nfds_t n,
       else if (g.hidden && g.hidden != p.events && noisy(g, g.hidden)) p.events &= ~g.hidden;
       else g.hidden = 0;
     }
-    const int r = wait_quietly(list, any_held, next, now, [&](const timespec* t) { return real.ppoll(fds, n, t, mask); });
+    const int r = wait_quietly(list, self, caller, any_held, next, now, [&](const timespec* t) { return real.ppoll(fds, n, t, mask); });
     const int error = errno;
     int seen = r;
     for (unsigned i = 0; i < list.count; ++i) {
@@ -186,7 +191,7 @@ int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, f
         if (g.hidden & POLLOUT) FD_CLR(g.fd, &asked_out);
       }
     }
-    const int r = wait_quietly(list, any_held, next, now, [&](const timespec* t) {
+    const int r = wait_quietly(list, self, caller, any_held, next, now, [&](const timespec* t) {
       return real.pselect(n, in ? &asked_in : nullptr, out ? &asked_out : nullptr, except ? &asked_except : nullptr, t, mask);
     });
     if (r < 0) return r;

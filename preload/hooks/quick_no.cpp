@@ -7,6 +7,7 @@
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/lanes.hpp"
 #include "preload/runtime/owner.hpp"
+#include "preload/runtime/slice_gap.hpp"
 #include "preload/runtime/states.hpp"
 
 namespace chaos::hooks {
@@ -23,7 +24,8 @@ quick_answer ask_quickly(abi::function_id function, abi::class_set row, int fd, 
   const sole_rule sole = d.sole[a.input ? 0 : 1];
   if (!sole.place || sole.pid != self.pid || sole.place > abi::rule_max) return a;
   if (d.broken.load(std::memory_order_relaxed) || d.redirected.load(std::memory_order_relaxed) || d.line.load(std::memory_order_relaxed) ||
-      d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed) || d.charge_ns.load(std::memory_order_relaxed))
+      d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed) || d.charge_ns.load(std::memory_order_relaxed) ||
+      has_gap(a.input ? d.gap_in : d.gap_out))
     return a;
   const abi::rule* at = &page->banks[a.generation % 2].rules[sole.place - 1];
   asm("" : "+r"(at));  // once: the compiler would multiply its way there at every look

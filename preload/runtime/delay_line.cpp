@@ -1,6 +1,8 @@
 #include "delay_line.hpp"
 
+#include "accept_gate.hpp"
 #include "owner.hpp"
+#include "slice_gap.hpp"
 #include "thresholds.hpp"
 
 #include <linux/sockios.h>
@@ -149,6 +151,7 @@ bool closes_by_itself(const descriptor& d) {
 }
 
 std::uint64_t send_held_until(descriptor& d, std::uint64_t now_ns) {
+  if (const std::uint64_t gap = gap_until(d.gap_out, now_ns)) return gap;
   const std::uint64_t due = d.send_due_ns.load(std::memory_order_relaxed);
   if (!due) return 0;
   if (due > now_ns && lease_holds(now_ns) && page->armed_classes.load(std::memory_order_relaxed)) return due;
@@ -194,13 +197,14 @@ std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns) {
 }
 
 bool gates_any(const descriptor& d, const rule_view& v) {
-  return d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed) || d.redirected.load(std::memory_order_relaxed) || gates(d, v);
+  return d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed) || has_gap(d.gap_out) || d.redirected.load(std::memory_order_relaxed) || gates(d, v);
 }
 
 bool gates(const descriptor& d, const rule_view& v) {
-  if (d.listening || !(d.role & (abi::classes::stream_in | abi::classes::datagram_in))) return false;
+  if (d.listening) return delays_accepts(d, v);
+  if (!(d.role & (abi::classes::stream_in | abi::classes::datagram_in))) return false;
   if (const delay_line* l = d.line.load(std::memory_order_relaxed); l && (l->count || l->end_seen || l->blackhole_rule || l->head_judged || l->overtaken)) return true;
-  if (d.charge_ns.load(std::memory_order_relaxed)) return true;
+  if (d.charge_ns.load(std::memory_order_relaxed) || has_gap(d.gap_in)) return true;
   if (!v.any_arrival) return false;
   const unsigned n = v.bank->count < abi::rule_max ? v.bank->count : abi::rule_max;
   for (unsigned i = 0; i < n; ++i)
@@ -355,6 +359,7 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
 due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, const void* caller) {
   due out;
   if (!gates(d, v)) return out;
+  if (d.listening) return look_at_connections(d, fd, v, function, caller);
   if (!lock(d)) return out;
   delay_line* line = d.line.load(std::memory_order_relaxed);
   if (!line && !(line = take_line())) { unlock(d); return out; }
@@ -446,6 +451,13 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
   if (line->end_seen && out.next_ns == 0) {
     if (line->end_due_ns <= now) out.end = true;
     else out.next_ns = line->end_due_ns;
+  }
+  if (out.bytes || out.end) {
+    if (const std::uint64_t gap = gap_until(d.gap_in, now)) {
+      out.bytes = 0;
+      out.end = false;
+      out.next_ns = gap;
+    }
   }
   unlock(d);
   return out;

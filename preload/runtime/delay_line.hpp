@@ -74,7 +74,7 @@ void black_hole(descriptor& d, std::uint32_t rule, std::uint64_t until_ns);  // 
 bool black_holed(const descriptor& d);       // since some call of the program's; the rule may be gone by now
 bool closes_by_itself(const descriptor& d);  // in a black hole that ends with the connection
 
-// Sending may go on at this time (bandwidth); 0: now.
+// Sending may go on at this time (bandwidth, slicer --delay); 0: now.
 std::uint64_t send_held_until(descriptor& d, std::uint64_t now_ns);
 // The moment at which `bytes` more are through the bucket; reserves them when `take`.
 std::uint64_t through_bucket(std::atomic<std::uint64_t>& bucket, std::uint64_t bytes, std::uint64_t rate, std::uint64_t now_ns, bool take);

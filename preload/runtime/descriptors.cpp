@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "accept_gate.hpp"
 #include "busy_word.hpp"
 #include "chaos/abi/session.hpp"
 #include "delay_line.hpp"
@@ -76,9 +77,12 @@ void begin_identity(descriptor& d, std::uint64_t inode) {
   d.connect_due_ns.store(0, std::memory_order_relaxed);
   d.send_due_ns.store(0, std::memory_order_relaxed);
   d.send_empty_ns.store(0, std::memory_order_relaxed);
+  d.gap_in.due_ns.store(0, std::memory_order_relaxed);
+  d.gap_out.due_ns.store(0, std::memory_order_relaxed);
   release_states(d.states);
   if (delay_line* line = d.line.exchange(nullptr, std::memory_order_acq_rel)) release_line(line);
   if (http_line* http = d.http.exchange(nullptr, std::memory_order_acq_rel)) release_http(http);
+  if (accept_gate* gate = d.accepts.exchange(nullptr, std::memory_order_acq_rel)) release_accept_gate(gate);
   d.http_over.store(false, std::memory_order_relaxed);
   d.http_rules = false;
   d.born = 0;
@@ -301,7 +305,7 @@ descriptor* classify(int fd, const rule_view& v) {
     } else if (d->per_call && (v.mask[i / 64] >> (i % 64) & 1)) possible = true;
   }
   d->http_rules = http;
-  if (classes & abi::classes::data) { classes |= abi::classes::readiness; }
+  if (classes & (abi::classes::data | abi::classes::accept)) { classes |= abi::classes::readiness; }
   if (classes && (d->role & (abi::classes::data | abi::classes::connect))) give_ordinal(*d);
   classes &= d->role;
   if (possible) classes |= abi::classes::datagrams;

@@ -18,6 +18,7 @@ namespace chaos {
 
 struct delay_line;
 struct http_line;
+struct accept_gate;
 
 enum class descriptor_kind : std::uint8_t { unknown, tcp, udp, unix_stream, unix_datagram, pipe, file, epoll, other };
 
@@ -27,6 +28,14 @@ struct sole_rule {
   std::uint16_t place;                   // index in the bank + 1; 0: none, or not so simple
   std::int32_t pid;                      // of the process that `key` is for
   core::random_key key;
+};
+
+// Between two slices of one direction; see slice_gap.hpp.
+struct slice_gap {
+  std::atomic<std::uint64_t> due_ns;         // 0: none
+  std::atomic<std::uint64_t> held_since_ns;  // somebody is held back since then; 0: nobody
+  std::atomic<std::uint64_t> held_ns;        // when it is over: for how long somebody was
+  std::atomic<std::uint32_t> rule;
 };
 
 inline constexpr unsigned endpoint_text_max = 56;  // "[" 8 groups "]:65535"
@@ -63,6 +72,8 @@ struct descriptor {
   std::atomic<std::uint32_t> charge_rule;          // whose delay charge_ns is
   std::atomic<std::uint64_t> send_empty_ns;        // virtual time of the sending bucket
   std::atomic<http_line*> http;
+  std::atomic<accept_gate*> accepts;     // of a listener whose connections a rule delays
+  slice_gap gap_in, gap_out;
   std::uint32_t born;                    // generation in which connect or accept told of it; 0: it was met later
   std::uint8_t remote[16];
   std::uint16_t remote_port, local_port;

@@ -77,7 +77,7 @@ bool concerned(int fd, const rule_view& v) {
   descriptor* d = classify(fd, v);
   // Registered before it is connected (nginx): connect looks at this, and has the sets loaded anew.
   if (d && (d->role & abi::classes::connect) && !d->has_remote) d->early = true;
-  return d && (d->role & abi::classes::data) && (d->head.load(std::memory_order_relaxed) & abi::classes::readiness);
+  return d && (d->role & (abi::classes::data | abi::classes::accept)) && (d->head.load(std::memory_order_relaxed) & abi::classes::readiness);
 }
 
 std::uint64_t parse(const char*& p, unsigned base) {

@@ -7,8 +7,8 @@
 namespace chaos {
 namespace {
 
-abi::rule_counters* counters_of(const abi::rule& r) {
-  return report && r.slot < abi::rule_max ? &report->rules[r.slot] : nullptr;
+abi::rule_counters* counters_of(unsigned slot) {
+  return report && slot < abi::rule_max ? &report->rules[slot] : nullptr;
 }
 
 // One slot of the ring, filled in place by `write`. A reader checks the sequence around what it copies.
@@ -39,7 +39,7 @@ bool put_text(abi::event& e, const char* text, std::size_t n) {
 }  // namespace
 
 void count_match(const abi::rule& r) {
-  abi::rule_counters* c = counters_of(r);
+  abi::rule_counters* c = counters_of(r.slot);
   if (!c) return;
   count_calls(r.slot, 1, 0);
   std::uint64_t never = 0;
@@ -52,28 +52,34 @@ void count_bytes(const core::judgement& j, std::uint64_t bytes) {
     if (j.matched_slots[i] < abi::rule_max) count_calls(j.matched_slots[i], 0, bytes);
 }
 
-void add_delay(const abi::rule& r, std::uint64_t ns) {
-  if (abi::rule_counters* c = counters_of(r)) c->delayed_ns.fetch_add(ns, std::memory_order_relaxed);
+void add_delay(unsigned slot, std::uint64_t ns) {
+  if (abi::rule_counters* c = counters_of(slot)) c->delayed_ns.fetch_add(ns, std::memory_order_relaxed);
 }
 
-void report_injection(const core::fired_rule& f, const happening& h) {
-  abi::rule_counters* c = counters_of(*f.rule);
+injection injection_of(const core::fired_rule& f) {
+  return {f.rule->id, f.rule->slot, f.rule->kind,
+          static_cast<std::uint8_t>((f.rule->dry_run ? abi::event_flags::dry_run : 0) | (f.rule->late ? abi::event_flags::late : 0)),
+          f.error, f.operation, f.delay_ns};
+}
+
+void report_injection(const injection& i, const happening& h) {
+  abi::rule_counters* c = counters_of(i.slot);
   if (!c) return;
   c->fired.fetch_add(1, std::memory_order_relaxed);
   c->last_fired_ns.store(h.now_ns, std::memory_order_relaxed);
   publish([&](abi::event& e) {
     e.time_ns = h.now_ns;
-    e.rule = f.rule->id;
+    e.rule = i.rule;
     e.function = static_cast<std::uint16_t>(h.function);
     e.kind = abi::event_kind::injection;
-    e.flags = static_cast<std::uint8_t>(h.flags | (f.rule->dry_run ? abi::event_flags::dry_run : 0) | (f.rule->late ? abi::event_flags::late : 0));
-    e.error = f.error;
+    e.flags = static_cast<std::uint8_t>(h.flags | i.flags);
+    e.error = i.error;
     e.connection = h.connection;
-    e.operation = f.operation;
-    e.delay_ns = f.delay_ns;
+    e.operation = i.operation;
+    e.delay_ns = i.delay_ns;
     e.bytes = h.bytes;
     e.caller = reinterpret_cast<std::uint64_t>(h.caller);
-    e.effect = static_cast<std::uint8_t>(f.rule->kind);
+    e.effect = static_cast<std::uint8_t>(i.kind);
     if (!put_text(e, h.text ? h.text : "", h.text ? strlen(h.text) : 0)) e.flags |= abi::event_flags::truncated;
   });
 }

@@ -20,9 +20,20 @@ struct happening {
   std::uint8_t flags;
 };
 
+// What is told of a rule that took effect. It may be told when the rule has gone.
+struct injection {
+  std::uint32_t rule, slot;
+  abi::effect kind;
+  std::uint8_t flags;
+  std::int32_t error;
+  std::uint64_t operation, delay_ns;
+};
+injection injection_of(const core::fired_rule& f);
+
 // Counts and publishes one injection.
-void report_injection(const core::fired_rule& f, const happening& h);
-void add_delay(const abi::rule& r, std::uint64_t ns);
+void report_injection(const injection& i, const happening& h);
+inline void report_injection(const core::fired_rule& f, const happening& h) { report_injection(injection_of(f), h); }
+void add_delay(unsigned slot, std::uint64_t ns);
 
 // An event that is no injection. `text` may hold NULs (annotations: "category\0text").
 bool publish_plain(abi::event_kind kind, const char* text, std::size_t n);

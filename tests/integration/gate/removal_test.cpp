@@ -29,14 +29,15 @@ const std::set<way> in_the_call = {way::blocking}, in_loops = {std::next(std::be
 const row rows[] = {
     {"latency", "latency {} 5s", held_in::arrival, everywhere},
     {"latency", "latency {} 5s --on connect", held_in::connecting},
-    {"latency", "latency {} 5s --on accept", held_in::accepting, {over::tcp}, in_the_call},
+    {"latency", "latency {} 5s --on accept", held_in::accepting},
     {"latency", "latency {} 5s --direction up", held_in::sending, everywhere, in_the_call},
     {"latency", "latency {} 5s --direction up", held_in::owed, everywhere, in_loops},
     {"latency", "latency {} 5s", held_in::reading_file, {over::tcp}, in_the_call},
     {"latency", "latency {} 5s", held_in::resolving, {over::tcp}, in_the_call},
     {"loss", "loss {} 100%", held_in::arrival, streams},
     {"loss", "loss {} 100%", held_in::connecting},
-    {"slicer", "slicer {} --average-size 2B --delay 5s", held_in::arrival, streams, in_the_call},
+    {"slicer", "slicer {} --average-size 2B --delay 5s", held_in::arrival, streams},
+    {"slicer", "slicer {} --average-size 2KB --delay 5s --direction up", held_in::sending, streams},
     {"bandwidth", "bandwidth {} 1B/s", held_in::arrival, everywhere},
     {"bandwidth", "bandwidth {} 1KB/s --direction up", held_in::sending, streams},
     {"timeout", "timeout {}", held_in::arrival, streams},
@@ -155,7 +156,10 @@ class Removal : public Gate, public testing::WithParamInterface<example> {
     EXPECT_EQ(connect(client, generic(to), sizeof to), 0);
     fault("listen:" + std::to_string(service.port));
     unique_fd taken;
-    const double ms = released_after([&] { taken = accept(service.fd, nullptr, nullptr); });
+    waiter w(service.fd, how);
+    const double ms = released_after([&] {
+      while (w.ready() && (taken.reset(accept(service.fd, nullptr, nullptr)), taken < 0) && errno == EAGAIN) w.again();
+    });
     put(client, "hello");
     EXPECT_EQ(read_by(taken, way::blocking, 5), "hello");
     return ms;
