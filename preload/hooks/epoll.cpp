@@ -2,6 +2,9 @@
 //
 // A hold lives only inside a wait: on the way out everything undue is lifted, the kernel tells the next waiter of it,
 // and that one holds it again until the same due time. So a waiter that leaves early orphans nothing.
+//
+// A set inside another set, or among the descriptors of a poll, is not waited on itself: whoever waits on the outside has
+// it hold what is not due (calm_set), so that it is not readable, and lets it go on the way out (release_set).
 #include "own.hpp"
 #include "preload/runtime/accept_gate.hpp"
 #include "preload/runtime/connection.hpp"
@@ -15,7 +18,15 @@ namespace {
 
 constexpr std::uint64_t never = ~std::uint64_t{0};
 constexpr abi::class_set gated_classes = abi::classes::data | abi::classes::connect | abi::classes::accept;
+constexpr std::uint32_t kept_when_disarmed = EPOLLONESHOT | EPOLLET | EPOLLWAKEUP;
+constexpr unsigned depth_max = 5;  // of sets within sets: the kernel's own bound
 constexpr std::uint32_t input_bits = EPOLLIN | EPOLLRDNORM | EPOLLRDBAND | EPOLLPRI | EPOLLRDHUP;
+
+bool readable(int fd) {
+  pollfd p{fd, POLLIN, 0};
+  const timespec none{0, 0};
+  return sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) > 0;
+}
 
 struct waiter {
   abi::function_id self;
@@ -104,24 +115,60 @@ int wait_exactly(int epfd, epoll_event* events, int room, std::uint64_t rest, co
   return n > 0 ? real.epoll_wait(epfd, events, room, 0) : n;
 }
 
-// Is there anything in the set that could be held back at all? Sets when the kernel's wait must end at the latest.
-bool needs_care(epoll_set& s, const rule_view& v) {
+bool holds_set(int fd) {
+  const descriptor* d = entry_of(fd);
+  return d && chaos::holds_set(*d);
+}
+
+// Is there anything in the set that could be held back at all?
+bool needs_care(epoll_set& s, const rule_view& v, unsigned depth) {
   if (s.held) return true;
   for (unsigned i = 0; i < s.count; ++i) {
     const descriptor* d = classify(s.watches[i].fd, v);
-    if (d && gates_any(*d, v)) return true;
+    if (d && (chaos::holds_set(*d) ? depth < depth_max && set_needs_care(s.watches[i].fd, v, depth + 1) : gates_any(*d, v))) return true;
   }
   return false;
 }
 
+// One watch of a set that nobody waits on: silent while it is held.
+void calm(const waiter& w, epoll_set& s, watch& x, const hold& h) {
+  if (!x.held) { x.held = true; ++s.held; }
+  x.due_ns = h.until;
+  if (x.masked) return;
+  pollfd p{x.fd, static_cast<short>(x.events & (input_bits | EPOLLOUT)), 0};
+  const timespec none{0, 0};
+  sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8);
+  descriptor* d = entry_of(x.fd);
+  if (h.input && !h.all && !h.send && !h.at_end && d) {
+    raise_threshold(*d, x.fd);
+    pollfd quiet{x.fd, POLLIN, 0};
+    if (sys::call(SYS_ppoll, &quiet, 1, &none, nullptr, 8) == 0) return;
+    restore_threshold(*d, x.fd);
+  }
+  const std::uint32_t shown = x.events & ~h.hidden() & (EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+  if (!shown || (p.revents & (POLLHUP | POLLERR))) withdraw_watch(w.epfd, x);
+  else mask_watch(w.epfd, x, x.events & ~h.hidden());
+}
+
 int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t deadline, const sigset_t* mask, epoll_set& s, const rule_view*& v) {
   // `s` is locked here, and unlocked around every wait.
+  const auto leave = [&] {
+    lift_all(w, s);
+    for (unsigned i = 0; i < s.count; ++i)
+      if (holds_set(s.watches[i].fd)) release_set(w.self, w.caller, s.watches[i].fd);
+  };
   for (;;) {
     std::uint64_t now = sys::now_ns(), next = deadline;
     bool slices = false;
     for (unsigned i = 0; i < s.count; ++i) {
       watch& x = s.watches[i];
       const descriptor* d = entry_of(x.fd);
+      if (d && chaos::holds_set(*d)) {
+        const std::uint64_t inner = calm_set(w.self, w.caller, x.fd, *v);
+        if (inner != never) slices = true;
+        if (inner < next) next = inner;
+        continue;
+      }
       const bool waiting_connect = d && (d->redirected.load(std::memory_order_relaxed) || d->connect_due_ns.load(std::memory_order_relaxed) ||
                                          d->send_due_ns.load(std::memory_order_relaxed) || has_gap(d->gap_out) || black_holed(*d));
       if (!x.held && !waiting_connect) continue;
@@ -155,7 +202,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
     if (!relock_set(s)) { errno = error; return n; }
     v = current_view();
     if (n < 0 || !v) {
-      lift_all(w, s);
+      leave();
       unlock_set(s);
       if (!v) heal_held();
       if (n == 0 && (deadline == never || sys::now_ns() < deadline)) return -2;  // the rules went away: wait on plainly
@@ -166,7 +213,10 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
     for (int i = 0; i < n; ++i) {
       epoll_event e = events[i];
       watch* x = find_watch(s, e.data.u64);
-      if (x && s.fd.load() == w.epfd + 1) {
+      if (x && holds_set(x->fd)) {
+        calm_set(w.self, w.caller, x->fd, *v);
+        if (!readable(x->fd)) continue;
+      } else if (x && s.fd.load() == w.epfd + 1) {
         const hold h = held_back(w, *x, *v);
         if (h.any()) {
           if (!x->held) { x->held = true; ++s.held; }
@@ -176,11 +226,12 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
           if (!e.events) continue;
         }
       }
+      if (x && (x->events & EPOLLONESHOT)) x->events &= kept_when_disarmed;  // as the kernel did
       events[kept++] = e;
     }
     now = sys::now_ns();
     if (kept > 0 || (deadline != never && now >= deadline)) {
-      lift_all(w, s);
+      leave();
       unlock_set(s);
       return kept;
     }
@@ -196,7 +247,7 @@ int wait(abi::function_id self, const void* caller, int fd, epoll_event* events,
   const int before = errno;
   epoll_set* s = lock_set(fd, *v);
   if (!s) { errno = before; return 0; }
-  if (!needs_care(*s, *v)) { unlock_set(*s); errno = before; return 0; }
+  if (!needs_care(*s, *v, 0)) { unlock_set(*s); errno = before; return 0; }
   const std::uint64_t deadline = timeout ? sys::now_ns() + static_cast<std::uint64_t>(timeout->tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(timeout->tv_nsec) : never;
   errno = before;
   const int n = wait_gated({self, caller, fd}, events, room, deadline, mask, *s, v);
@@ -206,6 +257,47 @@ int wait(abi::function_id self, const void* caller, int fd, epoll_event* events,
 }
 
 }  // namespace
+
+bool set_needs_care(int epfd, const rule_view& v, unsigned depth) {
+  epoll_set* s = lock_set(epfd, v);
+  if (!s) return false;
+  const bool cares = needs_care(*s, v, depth);
+  unlock_set(*s);
+  return cares;
+}
+
+std::uint64_t calm_set(abi::function_id self, const void* caller, int epfd, const rule_view& v, unsigned depth) {
+  epoll_set* s = lock_set(epfd, v);
+  if (!s) return never;
+  const waiter w{self, caller, epfd};
+  std::uint64_t next = never;
+  for (unsigned i = 0; i < s->count; ++i) {
+    watch& x = s->watches[i];
+    if (holds_set(x.fd)) {
+      const std::uint64_t inner = depth < depth_max ? calm_set(self, caller, x.fd, v, depth + 1) : never;
+      next = inner < next ? inner : next;
+      continue;
+    }
+    if (!(x.events & ~kept_when_disarmed) && (x.events & EPOLLONESHOT)) continue;  // disarmed
+    if (const hold h = held_back(w, x, v); h.any()) {
+      calm(w, *s, x, h);
+      next = h.until < next ? h.until : next;
+    } else {
+      lift(w, *s, x);
+    }
+  }
+  unlock_set(*s);
+  return next;
+}
+
+void release_set(abi::function_id self, const void* caller, int epfd, unsigned depth) {
+  epoll_set* s = lock_loaded(epfd);
+  if (!s) return;
+  lift_all({self, caller, epfd}, *s);
+  for (unsigned i = 0; i < s->count; ++i)
+    if (depth < depth_max && holds_set(s->watches[i].fd)) release_set(self, caller, s->watches[i].fd, depth + 1);
+  unlock_set(*s);
+}
 
 int own_epoll_wait(abi::function_id self, int fd, epoll_event* events, int room, int timeout, const sigset_t* mask) {
   const timespec t = sys::span(timeout > 0 ? static_cast<std::uint64_t>(timeout) * 1'000'000 : 0);
@@ -222,6 +314,7 @@ int own_epoll_pwait2(abi::function_id self, int fd, epoll_event* events, int roo
 }
 
 int own_epoll_ctl(int fd, int op, int target, epoll_event* event) {
+  if (op != EPOLL_CTL_ADD && !inside()) put_back_absent(fd, target);
   const int result = real.epoll_ctl(fd, op, target, event);
   if (result != 0 || inside()) return result;
   const int before = errno;

@@ -41,6 +41,10 @@ int own_pselect(abi::function_id self, int n, fd_set* in, fd_set* out, fd_set* e
 int own_epoll_wait(abi::function_id self, int fd, epoll_event* events, int room, int timeout, const sigset_t* mask);
 int own_epoll_pwait2(abi::function_id self, int fd, epoll_event* events, int room, const timespec* timeout, const sigset_t* mask);
 int own_epoll_ctl(int fd, int op, int target, epoll_event* event);
+// A set of epoll in another set, or in a poll: its watches hold what is not due; when the first of it is (~0: nothing is held).
+bool set_needs_care(int epfd, const rule_view& v, unsigned depth = 0);
+std::uint64_t calm_set(abi::function_id self, const void* caller, int epfd, const rule_view& v, unsigned depth = 0);
+void release_set(abi::function_id self, const void* caller, int epfd, unsigned depth = 0);
 void refire(int fd);          // have the kernel tell again of what is there, in every set that knows fd
 
 // descriptor.cpp

@@ -6,6 +6,7 @@
 #include "preload/runtime/accept_gate.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
+#include "preload/runtime/epoll_sets.hpp"
 #include "preload/runtime/wait.hpp"
 
 namespace chaos::hooks {
@@ -25,7 +26,8 @@ struct gate_list {
 bool add_if_gated(gate_list& list, const rule_view& v, int fd, unsigned index) {
   if (fd < 0 || surely_unmatched(fd, abi::classes::readiness)) return false;
   descriptor* d = classify(fd, v);
-  if (!d || !(d->head.load(std::memory_order_relaxed) & abi::classes::readiness) || !gates_any(*d, v) || list.count == gated_max) return false;
+  if (!d || !(d->head.load(std::memory_order_relaxed) & abi::classes::readiness) || list.count == gated_max) return false;
+  if (holds_set(*d) ? !set_needs_care(fd, v) : !gates_any(*d, v)) return false;
   list.entry[list.count++] = {d, fd, index, 0, false};
   return true;
 }
@@ -33,6 +35,12 @@ bool add_if_gated(gate_list& list, const rule_view& v, int fd, unsigned index) {
 // Which of the wanted events must not be seen now. Sets `next` to when that changes; quietens what it can.
 short hold(gated& g, const rule_view& v, abi::function_id self, const void* caller, short wanted, std::uint64_t now, std::uint64_t& next) {
   g.held = false;
+  if (holds_set(*g.d)) {  // it keeps the kernel quiet itself
+    const std::uint64_t inner = calm_set(self, caller, g.fd, v);
+    g.held = inner != never;
+    next = inner < next ? inner : next;
+    return 0;
+  }
   if (heal_redirect(*g.d, g.fd)) reclassify(g.fd);
   if (g.d->redirected.load(std::memory_order_relaxed)) next = next < now + slice_ns ? next : now + slice_ns;
   const std::uint64_t out = output_held_until(*g.d, now);
@@ -55,9 +63,20 @@ short hold(gated& g, const rule_view& v, abi::function_id self, const void* call
   return hidden | (wanted & input_bits);
 }
 
+// A held descriptor that the kernel would report at once (its end has come, it is no TCP socket) must be left out.
+bool noisy(const gated& g, short wanted) {
+  pollfd p{g.fd, wanted, 0};
+  const timespec none{0, 0};
+  return sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) > 0;
+}
+
 // After the kernel said that something is there: is it to be seen?
 short visible(gated& g, const rule_view& v, abi::function_id self, const void* caller, short happened) {
   const std::uint64_t now = sys::now_ns();
+  if (holds_set(*g.d)) {
+    calm_set(self, caller, g.fd, v);
+    return noisy(g, happened) ? happened : 0;
+  }
   if (output_held_until(*g.d, now)) return 0;
   if (send_held_until(*g.d, now)) happened &= ~(POLLOUT | POLLWRNORM);
   if (!(happened & (input_bits | POLLHUP | POLLERR))) return happened;
@@ -88,11 +107,10 @@ int wait_quietly(gate_list& list, abi::function_id self, const void* caller, boo
   return r;
 }
 
-// A held descriptor that the kernel would report at once (its end has come, it is no TCP socket) must be left out.
-bool noisy(const gated& g, short wanted) {
-  pollfd p{g.fd, wanted, 0};
-  const timespec none{0, 0};
-  return sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) > 0;
+// What sets of epoll held for this wait only.
+void release_sets(const gate_list& list, abi::function_id self, const void* caller) {
+  for (unsigned i = 0; i < list.count; ++i)
+    if (holds_set(*list.entry[i].d)) release_set(self, caller, list.entry[i].fd);
 }
 
 std::uint64_t deadline_from(const timespec* t) {
@@ -141,6 +159,7 @@ int gated_poll(abi::function_id self, const void* caller, pollfd* fds, nfds_t n,
         if (!p.revents) --seen;
       }
     }
+    release_sets(list, self, caller);
     errno = error;
     if (r < 0 || seen > 0) return r < 0 ? r : seen;
     if (deadline != never && sys::now_ns() >= deadline) return 0;
@@ -194,7 +213,12 @@ int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, f
     const int r = wait_quietly(list, self, caller, any_held, next, now, [&](const timespec* t) {
       return real.pselect(n, in ? &asked_in : nullptr, out ? &asked_out : nullptr, except ? &asked_except : nullptr, t, mask);
     });
-    if (r < 0) return r;
+    if (r < 0) {
+      const int error = errno;
+      release_sets(list, self, caller);
+      errno = error;
+      return r;
+    }
     int seen = r;
     for (unsigned i = 0; r > 0 && i < list.count; ++i) {
       gated& g = list.entry[i];
@@ -206,6 +230,7 @@ int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, f
       if (was_in && !(shown & POLLIN)) { FD_CLR(g.fd, &asked_in); --seen; }
       if (was_out && !(shown & POLLOUT)) { FD_CLR(g.fd, &asked_out); --seen; }
     }
+    release_sets(list, self, caller);
     const bool over = deadline != never && sys::now_ns() >= deadline;
     if (seen <= 0 && !over) continue;
     if (in) *in = seen > 0 ? asked_in : none;

@@ -164,10 +164,16 @@ void learn(descriptor& d, int fd, const struct statx& s) {
       d.kind = descriptor_kind::file;
       d.role = classes::file_io | classes::sync | classes::file_open | classes::close;
       break;
-    default:  // anonymous inodes
-      d.kind = descriptor_kind::epoll;
+    default: {  // anonymous inodes: sets of epoll, timers, events …
+      constexpr char set[] = "anon_inode:[eventpoll]";
+      char name[sizeof set] = {};
+      abi::path_buffer link;
+      link.add("/proc/self/fd/").add(static_cast<std::uint64_t>(fd));
+      const bool other = sys::read_link(link.text, name, sizeof name - 1) > 0 && strcmp(name, set) != 0;
+      d.kind = other ? descriptor_kind::other : descriptor_kind::epoll;
       d.role = classes::readiness | classes::close;
       break;
+    }
   }
 }
 
@@ -322,6 +328,7 @@ descriptor* classify(int fd, const rule_view& v) {
 
 void forget(int fd) {
   if (static_cast<unsigned>(fd) >= descriptor_count) return;
+  forget_absent(fd);
   if (descriptor_table[fd].head.load(std::memory_order_relaxed) == 0 && descriptor_table[fd].inode == 0) return;
   if (in_vfork_child()) return;
   descriptor& d = descriptor_table[fd];

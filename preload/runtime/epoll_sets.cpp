@@ -12,6 +12,7 @@ namespace {
 constexpr unsigned set_max = 256;
 constinit epoll_set sets[set_max]{};
 constinit std::atomic<std::uint32_t> change{1};
+constinit std::atomic<int> absent_count{0};  // watches that are withdrawn, in all sets
 
 epoll_set* slot_of(int epfd, bool make) {
   for (epoll_set& s : sets)
@@ -60,6 +61,7 @@ int index_of_fd(const epoll_set& s, int fd) {
 
 void remove_at(epoll_set& s, unsigned i) {
   if (s.watches[i].held) --s.held;
+  if (s.watches[i].absent) absent_count.fetch_sub(1, std::memory_order_relaxed);
   memmove(s.watches + i, s.watches + i + 1, (s.count - i - 1) * sizeof(watch));
   --s.count;
 }
@@ -75,6 +77,7 @@ void insert(epoll_set& s, const watch& w) {
 
 bool concerned(int fd, const rule_view& v) {
   descriptor* d = classify(fd, v);
+  if (d && holds_set(*d)) return true;
   // Registered before it is connected (nginx): connect looks at this, and has the sets loaded anew.
   if (d && (d->role & abi::classes::connect) && !d->has_remote) d->early = true;
   return d && (d->role & (abi::classes::data | abi::classes::accept)) && (d->head.load(std::memory_order_relaxed) & abi::classes::readiness);
@@ -142,10 +145,14 @@ void load(epoll_set& s, int epfd, const rule_view& v) {
     }
     sys::close_fd(info);
   }
+  for (unsigned i = 0; i < old_count; ++i)
+    if (old[i].absent) insert(s, old[i]);
   if (old) sys::unmap(old, old_bytes);
 }
 
 }  // namespace
+
+bool holds_set(const descriptor& d) { return d.kind == descriptor_kind::epoll; }
 
 void sets_changed() { change.fetch_add(1, std::memory_order_relaxed); }
 
@@ -160,6 +167,11 @@ epoll_set* lock_set(int epfd, const rule_view& v) {
   }
   if (s->count == 0) { unlock_set(*s); return nullptr; }
   return s;
+}
+
+epoll_set* lock_loaded(int epfd) {
+  epoll_set* s = slot_of(epfd, false);
+  return s && take_word(s->busy) ? s : nullptr;
 }
 
 bool relock_set(epoll_set& s) { return take_word(s.busy); }
@@ -185,7 +197,7 @@ void followed_ctl(int epfd, int op, int fd, const epoll_event* event, const rule
 void forget_set(int epfd) {
   epoll_set* s = slot_of(epfd, false);
   if (!s || !take_word(s->busy)) return;
-  s->count = s->held = 0;
+  while (s->count) remove_at(*s, s->count - 1);
   s->generation = 0;
   s->fd.store(0, std::memory_order_release);
   unlock_set(*s);
@@ -210,13 +222,39 @@ void unmask_watch(int epfd, watch& w) {
   epoll_event e{};
   e.data.u64 = w.data;
   e.events = w.events;
-  if (w.events & EPOLLEXCLUSIVE) {
+  if (w.absent) {
+    sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, w.fd, &e);
+    absent_count.fetch_sub(1, std::memory_order_relaxed);
+  } else if (w.events & EPOLLEXCLUSIVE) {
     sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, w.fd, nullptr);
     sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, w.fd, &e);
   } else {
     sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_MOD, w.fd, &e);
   }
-  w.masked = w.silent = false;
+  w.masked = w.silent = w.absent = false;
+}
+
+void withdraw_watch(int epfd, watch& w) {
+  if (w.absent) return;
+  sys::call(SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, w.fd, nullptr);
+  w.masked = w.absent = true;
+  absent_count.fetch_add(1, std::memory_order_relaxed);
+}
+
+void put_back_absent(int epfd, int fd) {
+  epoll_set* s = absent_count.load(std::memory_order_relaxed) ? slot_of(epfd, false) : nullptr;
+  if (!s || !take_word(s->busy)) return;
+  if (const int at = index_of_fd(*s, fd); at >= 0 && s->watches[at].absent) unmask_watch(epfd, s->watches[at]);
+  unlock_set(*s);
+}
+
+void forget_absent(int fd) {
+  if (!absent_count.load(std::memory_order_relaxed)) return;
+  for (epoll_set& s : sets) {
+    if (s.fd.load(std::memory_order_acquire) == 0 || !take_word(s.busy)) continue;
+    if (const int at = index_of_fd(s, fd); at >= 0 && s.watches[at].absent) remove_at(s, static_cast<unsigned>(at));
+    unlock_set(s);
+  }
 }
 
 void for_each_watch(int fd, void (*f)(int epfd, watch& w)) {

@@ -17,6 +17,7 @@ struct watch {
   std::uint32_t events;    // what the program registered
   bool held;               // its input (or all of it) is not to be seen now
   bool masked;             // the kernel's registration is not the program's: put it back
+  bool absent = false;     // taken out of the kernel's set altogether, until it is unmasked
   bool silent = false;     // masked down to one last event; never again while it is silent: each mask makes an event anew
 };
 
@@ -32,6 +33,7 @@ struct epoll_set {
 // The set behind an epoll descriptor, loaded for this generation and locked; nullptr when nothing in it can be
 // concerned, or it can not be had. Give it back with unlock_set.
 epoll_set* lock_set(int epfd, const rule_view& v);
+epoll_set* lock_loaded(int epfd);  // as it was loaded last; nullptr: it never was
 bool relock_set(epoll_set& s);
 void unlock_set(epoll_set& s);
 
@@ -39,12 +41,18 @@ watch* find_watch(epoll_set& s, std::uint64_t data);
 void followed_ctl(int epfd, int op, int fd, const epoll_event* event, const rule_view& v);
 
 void forget_set(int epfd);       // the epoll descriptor was closed or is new
+bool holds_set(const descriptor& d);  // is it a set of epoll?
 void sets_changed();             // a descriptor that may already be registered has come to be matched: load anew
 
 // The kernel's registration to `keep` of the program's events (to nothing but one last event when none of them is left),
 // and back to the program's own, which has the kernel tell again of what is there.
 void mask_watch(int epfd, watch& w, std::uint32_t keep);
 void unmask_watch(int epfd, watch& w);
+// Takes it out of the kernel's set, which is then silent about it whatever happens; unmask_watch puts it back. For sets that
+// nobody waits on themselves: the one last event of a mask would stay in them.
+void withdraw_watch(int epfd, watch& w);
+void put_back_absent(int epfd, int fd);  // the program is about to change its registration
+void forget_absent(int fd);              // it is closed
 
 // Applies f(epfd, watch) to every watch of the descriptor in every loaded set.
 void for_each_watch(int fd, void (*f)(int epfd, watch& w));
