@@ -39,7 +39,7 @@ environment_change change_of(abi::function_id self, const char* name, const void
   e.variable = name;
   match_endpoint(*v, e, mask);
   decision made;
-  decide({.function = self, .acts_as = abi::classes::env, .now_ns = sys::now_ns()}, mask, nullptr, *v, caller, made);
+  decide({.function = self, .acts_as = abi::classes::env}, mask, nullptr, *v, caller, made);
   report_fired(made, name, 0, 0, caller);
   environment_change change = environment_change::none;
   if (made.verdict.ender) {

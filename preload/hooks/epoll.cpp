@@ -101,17 +101,15 @@ void lift_all(const waiter& w, epoll_set& s) {
 
 // Waits to the nanosecond: epoll_pwait2 (Linux 5.11; sandboxes older than that answer EPERM), or, without it, until the set itself
 // is readable. A set that was emptied meanwhile by somebody else is a wait that ended early.
-int wait_exactly(int epfd, epoll_event* events, int room, std::uint64_t rest, const sigset_t* mask) {
+int wait_exactly(int epfd, epoll_event* events, int room, const timespec* rest, const sigset_t* mask) {
   static constinit std::atomic<bool> too_old{false};
-  const timespec t = sys::span(rest == never ? 0 : rest);
-  const timespec* const until = rest == never ? nullptr : &t;
   if (!too_old.load(std::memory_order_relaxed)) {
-    const int n = real.epoll_pwait2(epfd, events, room, until, mask);
+    const int n = real.epoll_pwait2(epfd, events, room, rest, mask);
     if (n >= 0 || (errno != ENOSYS && errno != EPERM)) return n;
     too_old.store(true, std::memory_order_relaxed);
   }
   pollfd set{epfd, POLLIN, 0};
-  const int n = real.ppoll(&set, 1, until, mask);
+  const int n = real.ppoll(&set, 1, rest, mask);
   return n > 0 ? real.epoll_wait(epfd, events, room, 0) : n;
 }
 
@@ -157,8 +155,9 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
     for (unsigned i = 0; i < s.count; ++i)
       if (holds_set(s.watches[i].fd)) release_set(w.self, w.caller, s.watches[i].fd);
   };
+  bool spun = false;
   for (;;) {
-    std::uint64_t now = sys::now_ns(), next = deadline;
+    std::uint64_t now = sys::now_ns(), due = never;
     bool slices = false;
     for (unsigned i = 0; i < s.count; ++i) {
       watch& x = s.watches[i];
@@ -166,7 +165,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
       if (d && chaos::holds_set(*d)) {
         const std::uint64_t inner = calm_set(w.self, w.caller, x.fd, *v);
         if (inner != never) slices = true;
-        if (inner < next) next = inner;
+        if (inner < due) due = inner;
         continue;
       }
       const bool waiting_connect = d && (d->redirected.load(std::memory_order_relaxed) || d->connect_due_ns.load(std::memory_order_relaxed) ||
@@ -179,23 +178,27 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
         x.due_ns = h.until;
         if ((h.all || h.send) && !x.masked) mask_watch(w.epfd, x, x.events & ~h.hidden());
         else if (!x.masked && !h.at_end && d) raise_threshold(const_cast<descriptor&>(*d), x.fd);
-        next = h.until < next ? h.until : next;
+        due = h.until < due ? h.until : due;
       } else {
         lift(w, s, x);  // due: the kernel tells of it at once
       }
     }
+    const std::uint64_t next = due < deadline ? due : deadline;
     std::uint64_t rest = next == never ? never : next > now ? next - now : 0;
+    const bool at_due = due < deadline && rest <= slice_ns;
     if (slices && rest > slice_ns) rest = slice_ns;
+    const timespec t = sys::span(rest == never ? 0 : rest);
     unlock_set(s);
     int n;
     if (slices) {
       precise_timer precise;
-      n = wait_exactly(w.epfd, events, room, rest, mask);
+      const auto ask = [&](const timespec* how_long) { return wait_exactly(w.epfd, events, room, how_long, mask); };
+      n = at_due ? wait_until_due(due, spun, ask) : ask(rest == never ? nullptr : &t);
       const int error = errno;
       precise.restore();
       errno = error;
     } else {
-      n = wait_exactly(w.epfd, events, room, rest, mask);
+      n = wait_exactly(w.epfd, events, room, rest == never ? nullptr : &t, mask);
     }
     const int error = errno;
     heal_held();  // not while this set is held: it looks into others

@@ -138,20 +138,11 @@ template <abi::fails how, class Ret, class Real>
   }
 }
 
-// Calls that move data over the one descriptor that is their first argument: when no rule can match it, or says no, they
-// go straight to libc. Not those that make, end or join descriptors, which must be told of in any case.
-constexpr bool has_short_way(abi::function_id f) {
-  using enum abi::function_id;
-  if (f == sendfile || f == sendfile64 || f == splice || f == copy_file_range) return false;
-  const abi::class_set c = abi::function_table[static_cast<unsigned>(f)].classes;
-  return (c & (abi::classes::data | abi::classes::file_io | abi::classes::sync)) && !(c & (abi::classes::descriptor | abi::classes::close));
-}
-
 template <abi::function_id self, class Ret, class Make, class Real>
 [[gnu::always_inline]] inline Ret run(Make make_call, const void* caller, Real real_call) {
   constexpr const abi::function_info& info = abi::function_table[static_cast<unsigned>(self)];
-  if constexpr (has_short_way(self) && (info.classes & abi::classes::streams) && info.how == abi::fails::minus_one) {
-    const quick_answer asked = ask_quickly(self, info.classes, make_call().fd, make_call().flags);
+  if constexpr (is_quick(self)) {
+    const quick_answer asked = ask_quickly(quick_bit(self), info.classes, make_call().fd, make_call().flags);
     if (asked.answer != quick_answer::said::no) return run_slowly<info.how, Ret>(self, info.classes, make_call(), caller, real_call, asked);
     const Ret result = real_call();
     settle(asked, static_cast<long>(result));

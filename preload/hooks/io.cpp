@@ -420,25 +420,21 @@ void decide_here(frame& f, std::uint64_t bytes, core::effect_set kinds) {
   decide(facts, mask, f.d, *f.view, f.caller, f.made);
 }
 
-// A path as rules see it: absolute, from the folder that it is relative to.
+// A relative path as rules see it: absolute, from the folder that it is relative to.
 void absolute_path(const call& c, char* out, std::size_t room) {
   std::size_t n = 0;
-  if (c.path[0] != '/') {
-    long got = -1;
-    if (c.dir == AT_FDCWD) got = sys::call(SYS_getcwd, out, room) - 1;
-    else {
-      abi::path_buffer link;
-      link.add("/proc/self/fd/").add(static_cast<std::uint64_t>(c.dir));
-      got = sys::read_link(link.text, out, room - 2);
-    }
-    if (got > 0) n = static_cast<std::size_t>(got);
-    const char* p = c.path;
-    while (p[0] == '.' && p[1] == '/') p += 2;
-    if (n == 0 || out[n - 1] != '/') out[n++] = '/';
-    for (; *p && n + 1 < room; ++p) out[n++] = *p;
-  } else {
-    for (; c.path[n] && n + 1 < room; ++n) out[n] = c.path[n];
+  long got = -1;
+  if (c.dir == AT_FDCWD) got = sys::call(SYS_getcwd, out, room) - 1;
+  else {
+    abi::path_buffer link;
+    link.add("/proc/self/fd/").add(static_cast<std::uint64_t>(c.dir));
+    got = sys::read_link(link.text, out, room - 2);
   }
+  if (got > 0) n = static_cast<std::size_t>(got);
+  const char* p = c.path;
+  while (p[0] == '.' && p[1] == '/') p += 2;
+  if (n == 0 || out[n - 1] != '/') out[n++] = '/';
+  for (; *p && n + 1 < room; ++p) out[n++] = *p;
   out[n] = 0;
 }
 
@@ -506,14 +502,17 @@ void begin_gap_here(frame& f, bool input) {
 
 road enter_path(frame& f) {
   f.acts_as &= cls::file_open;
-  if (!(f.view->classes & f.acts_as)) return road::go;
+  if (!(f.view->asked & f.acts_as)) return road::pass;
   char path[1024];
-  absolute_path(f.c, path, sizeof path);
   core::endpoint e;
-  e.file_path = path;
+  e.file_path = f.c.path;
+  if (f.c.path[0] != '/') {
+    absolute_path(f.c, path, sizeof path);
+    e.file_path = path;
+  }
   std::uint64_t mask[4];
   match_endpoint(*f.view, e, mask);
-  decide({.function = f.function, .acts_as = f.acts_as, .now_ns = sys::now_ns()}, mask, nullptr, *f.view, f.caller, f.made);
+  decide({.function = f.function, .acts_as = f.acts_as}, mask, nullptr, *f.view, f.caller, f.made);
   if (!f.made.judged.count) return road::go;
   if (!serve_pause(f.made, f.error) || !serve_delay(f)) { report_here(f, 0); return road::fail; }
   end_if_crashing(f);
@@ -588,6 +587,11 @@ road enter_descriptor(frame& f, abi::class_set row) {
   return road::go;
 }
 
+// A call that ends a descriptor: when no rule is about that, what it was need not be found out.
+bool only_ends(const frame& f, abi::class_set row) {
+  return (row & cls::close) && !(row & ~(cls::close | cls::file_io)) && f.function != abi::function_id::shutdown;  // who its peer was is known only before
+}
+
 road enter_inside(frame& f) {
   const abi::class_set row = f.acts_as;
   if (f.c.closes >= 0) forget(f.c.closes);
@@ -609,13 +613,15 @@ road enter_inside(frame& f) {
   wait_with_the_others();
   road way = road::go;
   if (f.c.path) way = enter_path(f);
+  else if (f.c.fd >= 0 && only_ends(f, row) && !(f.view->asked & row)) way = road::pass;
   else if (f.c.fd >= 0 && (f.view->classes & row)) way = enter_descriptor(f, row);
+  else if (f.c.fd < 0 && !(f.view->asked & row & cls::descriptor)) way = road::pass;
   else if (f.c.fd < 0) {
     f.acts_as = row & cls::descriptor;
     core::endpoint nothing;
     std::uint64_t mask[4];
     match_endpoint(*f.view, nothing, mask);
-    decide({.function = f.function, .acts_as = f.acts_as, .now_ns = sys::now_ns()}, mask, nullptr, *f.view, f.caller, f.made);
+    decide({.function = f.function, .acts_as = f.acts_as}, mask, nullptr, *f.view, f.caller, f.made);
     end_if_crashing(f);
     if (f.made.judged.count && !serve_pause(f.made, f.error)) way = road::fail;
     else if (f.made.judged.count && serve_ending(f, way)) report_here(f, 0);

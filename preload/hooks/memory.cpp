@@ -10,11 +10,12 @@ namespace {
 // Bytes allocated and not freed since a budget came into force. Below zero: older memory was given back.
 constinit std::atomic<long> outstanding{0};
 
-bool counts_outstanding(const rule_view& v) {
+// The rules that an allocation of so many bytes could meet: nearly always none, and then nothing more is asked.
+bool any_means(const rule_view& v, abi::function_id self, std::size_t n) {
   for (unsigned w = 0; w < 4; ++w)
-    for (std::uint64_t bits = v.mask[w]; bits; bits &= bits - 1) {
+    for (std::uint64_t bits = v.memory[w]; bits; bits &= bits - 1) {
       const abi::rule& r = v.bank->rules[w * 64 + static_cast<unsigned>(__builtin_ctzll(bits))];
-      if (r.kind == abi::effect::enomem && (r.flags & abi::rule_flags::has_budget)) return true;
+      if (n >= r.size_low && n <= r.size_high && (r.functions.empty() || r.functions.has(self))) return true;
     }
   return false;
 }
@@ -22,7 +23,7 @@ bool counts_outstanding(const rule_view& v) {
 void add_outstanding(void* p, long sign) {
   if (!p || !usable_size || inside()) return;
   const rule_view* v = current_view();
-  if (v && counts_outstanding(*v)) outstanding.fetch_add(sign * static_cast<long>(usable_size(p)), std::memory_order_relaxed);
+  if (v && v->any_budget) outstanding.fetch_add(sign * static_cast<long>(usable_size(p)), std::memory_order_relaxed);
 }
 }  // namespace
 
@@ -34,14 +35,10 @@ bool allocation_fails(abi::function_id self, std::size_t n, const void* caller, 
   inside_scope work;
   bool fails = false;
   const int before = errno;
-  if (const rule_view* v = current_view(); v && (v->classes & abi::classes::alloc) && !is_libc_or_loader(caller)) {
-    std::uint64_t mask[4];
-    core::endpoint e;
-    e.memory = true;
-    match_endpoint(*v, e, mask);
+  if (const rule_view* v = current_view(); v && any_means(*v, self, n) && !is_libc_or_loader(caller)) {
     const long total = outstanding.load(std::memory_order_relaxed);
     decision made;
-    decide({.function = self, .acts_as = abi::classes::alloc, .size = n, .bytes = n, .now_ns = sys::now_ns(), .outstanding = total > 0 ? static_cast<std::uint64_t>(total) : 0}, mask, nullptr, *v, caller, made);
+    decide({.function = self, .acts_as = abi::classes::alloc, .size = n, .bytes = n, .outstanding = total > 0 ? static_cast<std::uint64_t>(total) : 0}, v->memory, nullptr, *v, caller, made);
     report_fired(made, "malloc", 0, n, caller);
     fails = made.verdict.end == effects::ending::error;
     error = made.verdict.error;

@@ -41,6 +41,7 @@ short hold(gated& g, const rule_view& v, abi::function_id self, const void* call
     next = inner < next ? inner : next;
     return 0;
   }
+  if (!holds(*g.d)) return 0;  // what has arrived unseen is looked at when the kernel tells of it
   if (heal_redirect(*g.d, g.fd)) reclassify(g.fd);
   if (g.d->redirected.load(std::memory_order_relaxed)) next = next < now + slice_ns ? next : now + slice_ns;
   const std::uint64_t out = output_held_until(*g.d, now);
@@ -81,20 +82,23 @@ short visible(gated& g, const rule_view& v, abi::function_id self, const void* c
   if (send_held_until(*g.d, now)) happened &= ~(POLLOUT | POLLWRNORM);
   if (!(happened & (input_bits | POLLHUP | POLLERR))) return happened;
   const due q = look(*g.d, g.fd, v, self, caller);
-  return q.undue() || q.blocked ? happened & ~(input_bits | POLLHUP | POLLERR) : happened;
+  const bool lost = q.gated && !q.bytes && !q.end && (g.d->role & abi::classes::datagrams);  // it was there, and a rule took it
+  return q.undue() || q.blocked || lost ? happened & ~(input_bits | POLLHUP | POLLERR) : happened;
 }
 
 // One wait of the kernel's, with the quiet descriptors' thresholds up for its duration.
 template <class Wait>
-int wait_quietly(gate_list& list, abi::function_id self, const void* caller, bool any_held, std::uint64_t until, std::uint64_t now, Wait wait) {
+int wait_quietly(gate_list& list, abi::function_id self, const void* caller, bool any_held, std::uint64_t due, std::uint64_t deadline, std::uint64_t now, bool& spun, Wait wait) {
+  const std::uint64_t until = due < deadline ? due : deadline;
   std::uint64_t rest = until == never ? never : until > now ? until - now : 0;
+  const bool at_due = any_held && due < deadline && rest <= slice_ns;
   if (any_held && rest > slice_ns) rest = slice_ns;
   const timespec t = sys::span(rest == never ? 0 : rest);
   if (!any_held) return wait(rest == never ? nullptr : &t);
   for (unsigned i = 0; i < list.count; ++i)
     if (list.entry[i].held) raise_threshold(*list.entry[i].d, list.entry[i].fd);
   precise_timer precise;
-  const int r = wait(&t);
+  const int r = at_due ? wait_until_due(due, spun, wait) : wait(&t);
   const int error = errno;
   precise.restore();
   for (unsigned i = 0; i < list.count; ++i) {
@@ -121,13 +125,14 @@ std::uint64_t deadline_from(const timespec* t) {
 int gated_poll(abi::function_id self, const void* caller, pollfd* fds, nfds_t n, const timespec* timeout, const sigset_t* mask) {
   const std::uint64_t deadline = deadline_from(timeout);
   gate_list list;
+  bool spun = false;
   for (;;) {
     heal_held();
     const rule_view* v = current_view();
     list.count = 0;
     for (nfds_t i = 0; v && i < n; ++i) add_if_gated(list, *v, fds[i].fd, static_cast<unsigned>(i));
     const std::uint64_t now = sys::now_ns();
-    std::uint64_t next = deadline;
+    std::uint64_t next = never;
     bool any_held = false;
     for (unsigned i = 0; i < list.count; ++i) {
       gated& g = list.entry[i];
@@ -145,7 +150,7 @@ int gated_poll(abi::function_id self, const void* caller, pollfd* fds, nfds_t n,
       else if (g.hidden && g.hidden != p.events && noisy(g, g.hidden)) p.events &= ~g.hidden;
       else g.hidden = 0;
     }
-    const int r = wait_quietly(list, self, caller, any_held, next, now, [&](const timespec* t) { return real.ppoll(fds, n, t, mask); });
+    const int r = wait_quietly(list, self, caller, any_held, next, deadline, now, spun, [&](const timespec* t) { return real.ppoll(fds, n, t, mask); });
     const int error = errno;
     int seen = r;
     for (unsigned i = 0; i < list.count; ++i) {
@@ -187,6 +192,7 @@ bool gates_exist(const fd_set* set, int n, const rule_view& v) {
 int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, fd_set* out, fd_set* except, const timespec* timeout, const sigset_t* mask) {
   const std::uint64_t deadline = deadline_from(timeout);
   gate_list list;
+  bool spun = false;
   fd_set none;
   FD_ZERO(&none);
   for (;;) {
@@ -197,7 +203,7 @@ int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, f
     for (int fd = 0; v && fd < n; ++fd)
       if (FD_ISSET(fd, &asked_in) || FD_ISSET(fd, &asked_out)) add_if_gated(list, *v, fd, 0);
     const std::uint64_t now = sys::now_ns();
-    std::uint64_t next = deadline;
+    std::uint64_t next = never;
     bool any_held = false;
     for (unsigned i = 0; i < list.count; ++i) {
       gated& g = list.entry[i];
@@ -210,7 +216,7 @@ int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, f
         if (g.hidden & POLLOUT) FD_CLR(g.fd, &asked_out);
       }
     }
-    const int r = wait_quietly(list, self, caller, any_held, next, now, [&](const timespec* t) {
+    const int r = wait_quietly(list, self, caller, any_held, next, deadline, now, spun, [&](const timespec* t) {
       return real.pselect(n, in ? &asked_in : nullptr, out ? &asked_out : nullptr, except ? &asked_except : nullptr, t, mask);
     });
     if (r < 0) {

@@ -95,7 +95,7 @@ int changed(int fd, int result) {
 #define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                        \
   [[gnu::noinline]] returns armed_##symbol parameters {                                                              \
     constexpr auto self = abi::function_id::symbol;                                                                  \
-    if constexpr (has_short_way(self))                                                                               \
+    if constexpr (moves_over_one(self))                                                                               \
       if (short_way(abi::function_table[static_cast<unsigned>(self)].classes, CHAOS_SPREAD arguments)) return real.symbol arguments; \
     return slow_##symbol arguments;                                                                                  \
   }

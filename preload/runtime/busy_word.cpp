@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "syscalls.hpp"
+#include "process.hpp"
 
 namespace chaos {
 namespace {
@@ -15,7 +15,7 @@ constexpr timespec nap = {0, 100'000};
 }  // namespace
 
 bool take_word(std::atomic<std::uint32_t>& word) {
-  const auto me = static_cast<std::uint32_t>(sys::tid());
+  const auto me = static_cast<std::uint32_t>(cached_tid());
   for (unsigned i = 0; i < spins + yields + naps; ++i) {
     std::uint32_t holder = 0;
     if (word.compare_exchange_strong(holder, me, std::memory_order_acquire, std::memory_order_relaxed)) return true;

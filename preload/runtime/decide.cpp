@@ -16,6 +16,7 @@ struct runtime_host {
   descriptor* d;
   const rule_view& v;
   const void* caller;
+  core::rule_state* latest[3] = {};  // that was asked for, by chain
 
   bool on_connection() const { return d && (d->role & (abi::classes::data | abi::classes::connect)); }
 
@@ -29,18 +30,18 @@ struct runtime_host {
   void matched(const abi::rule& r) const { count_match(r); }
 
   core::rule_state& state(const abi::rule& r, abi::scope s) {
+    const auto in = [&](std::atomic<std::uint32_t>& head, core::rule_state*& before) -> core::rule_state& {
+      return *(before = &state_in(head, r.id, before));
+    };
     switch (s) {
-      case abi::scope::connection: if (d) return state_in(d->states, r.id); break;
-      case abi::scope::thread: {
-        auto& head = reinterpret_cast<std::atomic<std::uint32_t>&>(this_thread.states);
-        return state_in(head, r.id);
-      }
+      case abi::scope::connection: if (d) return in(d->states, latest[0]); break;
+      case abi::scope::thread: return in(states_of_this_thread(), latest[1]);
       case abi::scope::session:
         if (report && r.slot < abi::rule_max && report->rules[r.slot].rule.load(std::memory_order_relaxed) == r.id) return report->rules[r.slot].shared;
         break;
       default: break;
     }
-    return state_in(process_states, r.id);
+    return in(process_states, latest[2]);
   }
 
   std::uint64_t passed(abi::scope s, core::rule_state& state, std::uint64_t bytes) const {
@@ -53,10 +54,9 @@ struct runtime_host {
 
   core::random_key key(const abi::rule& r, abi::scope s) const {
     if (s == abi::scope::connection && d) return key_of(r, *d);
-    const core::random_key k = core::random_key{r.seed}.with(r.key).with(self.key.value);
-    if (s == abi::scope::thread) return k.with(thread_ordinal());
+    if (s == abi::scope::thread) return key_in_thread(r);
     if (s == abi::scope::session) return core::random_key{r.seed}.with(r.key);
-    return k;
+    return core::random_key{r.seed}.with(r.key).with(self.key.value);
   }
 };
 
@@ -100,7 +100,7 @@ void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], de
   for (unsigned w = 0; w < 4; ++w) any |= (in_force[w] = mask[w] & v.mask[w]) != 0;
   if (d) own_or_share(*d);
   if (!any) return;
-  runtime_host host{d, v, caller};
+  runtime_host host{.d = d, .v = v, .caller = caller};
   core::judge(*v.bank, in_force, facts, host, out.judged);
   if (!out.judged.count) return;
   check_clock(out, v);

@@ -200,11 +200,21 @@ bool gates_any(const descriptor& d, const rule_view& v) {
   return d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed) || has_gap(d.gap_out) || d.redirected.load(std::memory_order_relaxed) || gates(d, v);
 }
 
+namespace {
+bool line_holds(const descriptor& d) {
+  const delay_line* l = d.line.load(std::memory_order_relaxed);
+  return (l && (l->count || l->end_seen || l->blackhole_rule || l->head_judged || l->overtaken)) || d.charge_ns.load(std::memory_order_relaxed);
+}
+}  // namespace
+
+bool holds(const descriptor& d) {
+  return d.listening || line_holds(d) || has_gap(d.gap_in) || has_gap(d.gap_out) || d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed) || d.redirected.load(std::memory_order_relaxed);
+}
+
 bool gates(const descriptor& d, const rule_view& v) {
   if (d.listening) return delays_accepts(d, v);
   if (!(d.role & (abi::classes::stream_in | abi::classes::datagram_in))) return false;
-  if (const delay_line* l = d.line.load(std::memory_order_relaxed); l && (l->count || l->end_seen || l->blackhole_rule || l->head_judged || l->overtaken)) return true;
-  if (d.charge_ns.load(std::memory_order_relaxed) || has_gap(d.gap_in)) return true;
+  if (line_holds(d) || has_gap(d.gap_in)) return true;
   if (!v.any_arrival) return false;
   const unsigned n = v.bank->count < abi::rule_max ? v.bank->count : abi::rule_max;
   for (unsigned i = 0; i < n; ++i)

@@ -86,7 +86,9 @@ bool take_twice(descriptor& d);
 
 // True while the readiness of data on this descriptor can be delayed by some rule in force, or bytes are still held.
 bool gates(const descriptor& d, const rule_view& v);
-// The same, for connects that are not to be seen finished and for black-holed output too.
+// The same, as far as it is known without asking the kernel what has arrived.
+bool holds(const descriptor& d);
+// Like gates, for connects that are not to be seen finished and for black-holed output too.
 bool gates_any(const descriptor& d, const rule_view& v);
 
 }  // namespace chaos

@@ -224,27 +224,60 @@ bool parse_address(const sockaddr* a, socklen_t n, std::uint8_t (&address)[16], 
 
 namespace {
 
-// Can the rule say no without looking at more than its own state? Only streams, where a call is one operation.
-bool looks_only_at_its_state(const abi::rule& r) {
+struct quick_function { abi::function_id id; std::uint64_t bit; };
+struct quick_functions { quick_function all[64]; unsigned count; };
+constexpr quick_functions find_quick_functions() {
+  quick_functions found{};
+  for (unsigned i = 0; i < abi::function_count; ++i)
+    if (const auto f = static_cast<abi::function_id>(i); is_quick(f)) found.all[found.count++] = {f, quick_bit(f)};
+  return found;
+}
+
+std::uint64_t quick_functions_of(const abi::rule& r) {
+  static constexpr quick_functions quick = find_quick_functions();
+  if (r.functions.empty()) return ~std::uint64_t{0};
+  std::uint64_t bits = 0;
+  for (unsigned i = 0; i < quick.count; ++i)
+    if (r.functions.has(quick.all[i].id)) bits |= quick.all[i].bit;
+  return bits;
+}
+
+// Can the rule say no without looking at more than its own state? Streams and files, where a call is one operation.
+bool looks_only_at_its_state(const abi::rule& r, abi::scope own) {
   return !r.thread_glob && !r.caller_glob && !r.stack_glob && r.size_low == 0 && r.size_high == UINT64_MAX && !r.after_bytes &&
-         !r.space_bytes && (r.counts_in == abi::scope::automatic || r.counts_in == abi::scope::connection) &&
+         !r.space_bytes && (r.counts_in == abi::scope::automatic || r.counts_in == own) &&
          !((core::of(r.kind) & core::arrival_effects) && (r.classes & abi::classes::stream_in)) && r.slot < abi::rule_max;
 }
 
 void find_sole_rules(descriptor& d, const rule_view& v, unsigned rules) {
   for (const bool input : {true, false}) {
     sole_rule& sole = d.sole[input ? 0 : 1];
-    sole.place = 0;
-    const abi::class_set way = d.http_rules ? 0 : d.role & (input ? abi::classes::stream_in : abi::classes::stream_out);
-    for (unsigned i = 0; way && i < rules; ++i) {
+    sole = {};
+    const bool file = d.role & abi::classes::file_io;
+    const abi::class_set way = d.http_rules ? 0 : d.role & (input ? abi::classes::stream_in | abi::classes::file_io : abi::classes::stream_out | abi::classes::sync);
+    if (!way) continue;
+    unsigned found = 0;
+    sole.place = abi::rule_max + 1;  // nobody is asked, until one is found
+    sole.pid = self.pid;
+    for (unsigned i = 0; i < rules; ++i) {
       const abi::rule& r = v.bank->rules[i];
       if (!(d.mask[i / 64] >> (i % 64) & 1) || !(r.classes & way)) continue;
-      if (sole.place || !looks_only_at_its_state(r)) { sole.place = 0; break; }
-      sole = {static_cast<std::uint16_t>(i + 1), self.pid, key_of(r, d)};
+      if (found++ || !looks_only_at_its_state(r, file ? abi::scope::thread : abi::scope::connection)) { sole.place = 0; break; }
+      const bool chance_only = r.toxicity >= abi::certain && !r.when.pattern_length && !r.when.first && r.times == UINT64_MAX;
+      sole = {.place = static_cast<std::uint16_t>(i + 1), .slot = static_cast<std::uint16_t>(r.slot), .pid = self.pid, .id = r.id, .met = 0,
+              .functions = quick_functions_of(r), .key = key_of(r, d), .chance = chance_only ? r.chance : ~std::uint64_t{0}};
     }
   }
 }
 
+}  // namespace
+
+namespace {
+void put_path(descriptor& d, const char* path) {  // events name it at every injection, and a readlink costs a microsecond
+  std::size_t n = 0;
+  for (; path[n] && n + 1 < sizeof d.path; ++n) d.path[n] = path[n];
+  d.path[n] = 0;
+}
 }  // namespace
 
 bool lock(descriptor& d) { return take_word(d.busy); }
@@ -317,6 +350,7 @@ descriptor* classify(int fd, const rule_view& v) {
   if (possible) classes |= abi::classes::datagrams;
   find_sole_rules(*d, v, n);
   d->text[0] = 0;
+  if (d->kind == descriptor_kind::file) put_path(*d, classes ? path : "");
   if (classes && d->has_remote) describe_address(d->remote, d->remote_port, d->text, sizeof d->text);
   if (d->kind == descriptor_kind::epoll) classes |= abi::classes::readiness;
   if (classes || d->redirected.load(std::memory_order_relaxed) || d->broken.load(std::memory_order_relaxed) || d->line.load(std::memory_order_relaxed))
@@ -448,7 +482,10 @@ const char* describe(const descriptor& d, int fd, char* out, std::size_t room) {
       path_of(d, fd, out + w.n, room - w.n);
       break;
     }
-    case descriptor_kind::file: path_of(d, fd, out, room); break;
+    case descriptor_kind::file:
+      if (d.path[0]) return d.path;
+      path_of(d, fd, out, room);
+      break;
     default: { writer w{out, room}; w.text("fd:"); w.number(static_cast<unsigned long>(fd)); }
   }
   return out;

@@ -23,11 +23,16 @@ struct accept_gate;
 enum class descriptor_kind : std::uint8_t { unknown, tcp, udp, unix_stream, unix_datagram, pipe, file, epoll, other };
 
 // The one rule that is to be asked when data moves in one direction, if it is one and its trigger looks at nothing but
-// its own state. What the trigger draws from is mixed beforehand.
+// its own state. What is asked of it at every call stands here, and what the trigger draws from is mixed beforehand.
 struct sole_rule {
-  std::uint16_t place;                   // index in the bank + 1; 0: none, or not so simple
+  std::uint16_t place;                   // index in the bank + 1; beyond it: no rule is to be asked; 0: not so simple
+  std::uint16_t slot;                    // of its counters
   std::int32_t pid;                      // of the process that `key` is for
-  core::random_key key;
+  std::uint32_t id;
+  std::uint32_t met;                     // its id, once its first match has been told
+  std::uint64_t functions;               // that it is about, by quick_bit
+  core::random_key key;                  // sockets; on files a thread has its own
+  std::uint64_t chance;                  // with nothing else to ask; ~0: look at the rule
 };
 
 // Between two slices of one direction; see slice_gap.hpp.
@@ -37,6 +42,25 @@ struct slice_gap {
   std::atomic<std::uint64_t> held_ns;        // when it is over: for how long somebody was
   std::atomic<std::uint32_t> rule;
 };
+// Calls that move data, or sync it, over the one descriptor that is their first argument. Not those that make, end or join
+// descriptors, which must be told of in any case.
+constexpr bool moves_over_one(abi::function_id f) {
+  using enum abi::function_id;
+  if (f == sendfile || f == sendfile64 || f == splice || f == copy_file_range) return false;
+  const abi::class_set c = abi::function_table[static_cast<unsigned>(f)].classes;
+  return (c & (abi::classes::data | abi::classes::file_io | abi::classes::sync)) && !(c & (abi::classes::descriptor | abi::classes::close));
+}
+// Those among them that one rule can be asked about before all else.
+constexpr bool is_quick(abi::function_id f) {
+  const abi::function_info& info = abi::function_table[static_cast<unsigned>(f)];
+  return moves_over_one(f) && (info.classes & (abi::classes::streams | abi::classes::file_io | abi::classes::sync)) && info.how == abi::fails::minus_one;
+}
+constexpr std::uint64_t quick_bit(abi::function_id f) {  // one each, in the order of the table
+  unsigned n = 0;
+  for (unsigned i = 0; i < static_cast<unsigned>(f); ++i) n += is_quick(static_cast<abi::function_id>(i));
+  return std::uint64_t{1} << n;
+}
+static_assert(quick_bit(abi::function_id::count) != 0 && is_quick(abi::function_id::recv), "no more than 63 of them");
 
 inline constexpr unsigned endpoint_text_max = 56;  // "[" 8 groups "]:65535"
 
@@ -60,7 +84,7 @@ struct descriptor {
   std::atomic<std::uint64_t> send_due_ns;          // no more may be sent before (bandwidth)
   std::atomic<std::int32_t> owner;       // tid of the only thread that counts here so far; -1: several; see owner.hpp
   std::atomic<std::uint8_t> owner_inside;
-  sole_rule sole[2];                     // in, out
+  sole_rule sole[2];                     // in, out; files: reads and writes, sync
   std::atomic<std::uint64_t> in_bytes, out_bytes;  // stream offsets since first classified
   std::atomic<std::uint64_t> charge_ns;  // upstream delay of a non-blocking sender, owed by the next arrival
 
@@ -79,7 +103,10 @@ struct descriptor {
   std::uint16_t remote_port, local_port;
   bool has_remote;
   char text[endpoint_text_max];          // the peer as people write it, when a rule matches; else empty
-  sockaddr_storage asked;
+  union {
+    sockaddr_storage asked;              // sockets: where the program wanted to connect
+    char path[112];                      // files: as it was when rules were matched against it, if one does; else empty
+  };
   socklen_t asked_length;
 };
 
@@ -87,6 +114,9 @@ struct descriptor {
 inline core::random_key key_of(const abi::rule& r, const descriptor& d) {
   return core::random_key{r.seed}.with(r.key).with(self.key.value).with(d.key.value);
 }
+
+// And of the same rule where there is no connection.
+inline core::random_key key_in_thread(const abi::rule& r) { return core::random_key{r.seed}.with(r.key).with(self.key.value).with(thread_ordinal()); }
 
 // The descriptor's entry, classified for the view's generation; nullptr when it can not be tracked or another thread is
 // just classifying it.

@@ -20,7 +20,8 @@ epoll_set* slot_of(int epfd, bool make) {
   for (epoll_set& s : sets) {
     int free = 0;
     if (make && s.fd.load(std::memory_order_relaxed) == 0 && s.fd.compare_exchange_strong(free, epfd + 1, std::memory_order_acq_rel)) {
-      s.generation = s.change = 0;
+      s.generation = 0;
+      s.change = 0;
       s.count = s.held = 0;
       return &s;
     }
@@ -158,12 +159,14 @@ void sets_changed() { change.fetch_add(1, std::memory_order_relaxed); }
 
 epoll_set* lock_set(int epfd, const rule_view& v) {
   epoll_set* s = slot_of(epfd, true);
-  if (!s || !take_word(s->busy)) return nullptr;
   const std::uint32_t generation = v.generation.load(std::memory_order_relaxed), now = change.load(std::memory_order_relaxed);
+  if (!s || (s->generation.load(std::memory_order_acquire) == generation && s->change == now && s->count == 0)) return nullptr;
+  if (!take_word(s->busy)) return nullptr;
   if (s->generation != generation || s->change != now) {
-    s->generation = generation;
-    s->change = now;
+    s->generation.store(0, std::memory_order_relaxed);
     load(*s, epfd, v);
+    s->change = now;
+    s->generation.store(generation, std::memory_order_release);  // at last: others look at it without the lock
   }
   if (s->count == 0) { unlock_set(*s); return nullptr; }
   return s;

@@ -24,7 +24,8 @@ struct watch {
 struct epoll_set {
   std::atomic<int> fd;             // + 1; 0: slot free
   std::atomic<std::uint32_t> busy; // tid
-  std::uint32_t generation, change;
+  std::atomic<std::uint32_t> generation;
+  std::uint32_t change;
   unsigned count, capacity, held;
   watch* watches;                  // sorted by data
   std::size_t mapped_bytes;

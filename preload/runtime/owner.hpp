@@ -7,6 +7,16 @@
 
 namespace chaos {
 
+// An addition to a word that nobody else adds to at this time. Returns what was there before.
+inline std::uint64_t add_alone(std::atomic<std::uint64_t>& word, std::uint64_t n) {
+#if defined(__x86_64__)
+  asm volatile("xaddq %0, %1" : "+r"(n), "+m"(word) : : "cc");  // one instruction: no signal comes between
+  return n;
+#else
+  return word.fetch_add(n, std::memory_order_relaxed);
+#endif
+}
+
 // The thread's own window on the words. Between enter() and leave() nobody takes the ownership away; nothing in between
 // may block. Signal handlers that come in between do the same and are done before we go on.
 struct owner_window {
@@ -24,13 +34,7 @@ struct owner_window {
 
   // Returns what was there before.
   std::uint64_t add(std::atomic<std::uint64_t>& word, std::uint64_t n) const {
-#if defined(__x86_64__)
-    if (owned) {
-      asm volatile("xaddq %0, %1" : "+r"(n), "+m"(word) : : "cc");  // one instruction: no signal comes between
-      return n;
-    }
-#endif
-    return word.fetch_add(n, std::memory_order_relaxed);
+    return owned ? add_alone(word, n) : word.fetch_add(n, std::memory_order_relaxed);
   }
 
  private:

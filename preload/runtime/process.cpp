@@ -47,8 +47,10 @@ void fill(rule_view& v, std::uint32_t generation) {
   const abi::rule_bank& bank = page->banks[generation % 2];
   v.bank = &bank;
   v.classes = 0;
-  v.any_arrival = false;
-  for (auto& m : v.mask) m = 0;
+  v.any_arrival = v.any_budget = false;
+  for (unsigned w = 0; w < 4; ++w) v.mask[w] = v.memory[w] = 0;
+  core::endpoint allocation;
+  allocation.memory = true;
   const unsigned n = bank.count < abi::rule_max ? bank.count : abi::rule_max;
   bool sockets = false;
   for (unsigned i = 0; i < n; ++i) {
@@ -56,10 +58,13 @@ void fill(rule_view& v, std::uint32_t generation) {
     if (!meant_for_us(r, bank)) continue;
     v.mask[i / 64] |= std::uint64_t{1} << (i % 64);
     v.classes |= r.classes;
+    if ((r.classes & abi::classes::alloc) && core::target_matches(r, bank, allocation, nullptr)) v.memory[i / 64] |= std::uint64_t{1} << (i % 64);
+    if (r.kind == abi::effect::enomem && (r.flags & abi::rule_flags::has_budget)) v.any_budget = true;
     if (r.flags & abi::rule_flags::http) v.classes |= abi::classes::streams;  // both directions are followed
     if (r.classes & (abi::classes::data | abi::classes::connect | abi::classes::accept)) sockets = true;
     if ((core::of(r.kind) & core::datagram_arrival_effects) && (r.classes & (abi::classes::stream_in | abi::classes::datagram_in))) v.any_arrival = true;
   }
+  v.asked = v.classes;
   // What the shim itself needs to keep track of descriptors while rules about them are in force.
   if (v.classes & ~(abi::classes::alloc | abi::classes::env | abi::classes::dns | abi::classes::api))
     v.classes |= abi::classes::close | abi::classes::descriptor;

@@ -29,9 +29,12 @@ struct process_identity {
 // The rules that are meant for this process, for one generation of the page.
 struct rule_view {
   std::atomic<std::uint32_t> generation;
-  abi::class_set classes;        // what they act on
+  abi::class_set classes;        // what they act on, and what the shim has to follow for them
+  abi::class_set asked;          // what they act on
   std::uint64_t mask[4];
+  std::uint64_t memory[4];       // those about allocations
   bool any_arrival;              // a rule that delays arriving data: waits must be gated
+  bool any_budget;               // a rule that looks at how much is allocated
   const abi::rule_bank* bank;
 };
 

@@ -66,24 +66,34 @@ core::rule_state* reused(core::rule_state* base, std::uint32_t first) {
 
 }  // namespace
 
-core::rule_state& find_state(std::atomic<std::uint32_t>& head, std::uint32_t rule) {
+core::rule_state& find_state(std::atomic<std::uint32_t>& head, std::uint32_t rule, core::rule_state* before) {
   core::rule_state* base = pool_base();
   const auto fallback = [&]() -> core::rule_state& {
     if (report) report->session.state_exhausted.fetch_add(1, std::memory_order_relaxed);
     return shared[rule % abi::rule_max];
   };
   if (!base) return fallback();
-  std::uint32_t first = head.load(std::memory_order_acquire);
+  if (before && !is_of_one_scope(*before)) before = nullptr;
   unsigned steps = 0;
-  for (std::uint32_t i = first; i && i <= state_pool_max && steps < chain_max; i = base[i].next.load(std::memory_order_relaxed), ++steps)
-    if (base[i].rule.load(std::memory_order_relaxed) == rule) return base[i];
+  const auto search = [&](std::uint32_t i) -> core::rule_state* {
+    for (; i && i <= state_pool_max && steps < chain_max; i = base[i].next.load(std::memory_order_relaxed), ++steps)
+      if (base[i].rule.load(std::memory_order_relaxed) == rule) return &base[i];
+    return nullptr;
+  };
+  if (before)
+    if (core::rule_state* const s = search(before->next.load(std::memory_order_acquire))) return *s;
+  std::uint32_t first = head.load(std::memory_order_acquire);
+  steps = 0;
+  if (core::rule_state* const s = search(first)) return *s;
   if (steps == chain_max)
     if (core::rule_state* const s = reused(base, first)) return begun(*s, rule);
   const std::uint32_t made = take(base);
   if (!made) return fallback();
   core::rule_state& s = begun(base[made], rule);
+  std::atomic<std::uint32_t>& place = before ? before->next : head;
+  first = place.load(std::memory_order_acquire);
   do s.next.store(first, std::memory_order_relaxed);
-  while (!head.compare_exchange_weak(first, made, std::memory_order_acq_rel));
+  while (!place.compare_exchange_weak(first, made, std::memory_order_acq_rel));
   return s;
 }
 

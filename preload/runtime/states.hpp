@@ -5,24 +5,34 @@
 #include <cstdint>
 
 #include "preload/core/trigger.hpp"
+#include "process.hpp"
 
 namespace chaos {
 
 inline constexpr std::uint32_t state_pool_max = 64 * 1024;  // 3.5 MiB of address space, touched as used
 
-// The state of `rule` in the chain that begins at `head` (0: empty), made when there is none.
-core::rule_state& find_state(std::atomic<std::uint32_t>& head, std::uint32_t rule);
+// The state of `rule` in the chain that begins at `head` (0: empty), made when there is none. `before`: the state in the same
+// chain that the same call asked for last, if any. A new one comes behind it: the next call, which asks the same rules in
+// the same order, finds each where it looks first, however many there are.
+core::rule_state& find_state(std::atomic<std::uint32_t>& head, std::uint32_t rule, core::rule_state* before = nullptr);
 [[gnu::visibility("hidden")]] extern std::atomic<core::rule_state*> state_pool;  // nullptr until first needed
-inline core::rule_state& state_in(std::atomic<std::uint32_t>& head, std::uint32_t rule) {
-  const std::uint32_t first = head.load(std::memory_order_acquire);
+inline core::rule_state& state_in(std::atomic<std::uint32_t>& head, std::uint32_t rule, core::rule_state* before = nullptr) {
+  const std::uint32_t first = before ? before->next.load(std::memory_order_acquire) : head.load(std::memory_order_acquire);
   core::rule_state* const pool = state_pool.load(std::memory_order_acquire);
   if (pool && first && first <= state_pool_max && pool[first].rule.load(std::memory_order_relaxed) == rule) return pool[first];
-  return find_state(head, rule);
+  return find_state(head, rule, before);
+}
+
+// Not one of those that scopes share when the pool is used up.
+inline bool is_of_one_scope(const core::rule_state& s) {
+  const core::rule_state* const pool = state_pool.load(std::memory_order_relaxed);
+  return pool && &s > pool && &s <= pool + state_pool_max;
 }
 
 // Gives a chain back. Threads that still use it see values of another scope for one decision at worst.
 void release_states(std::atomic<std::uint32_t>& head);
 
 extern std::atomic<std::uint32_t> process_states;
+inline std::atomic<std::uint32_t>& states_of_this_thread() { return reinterpret_cast<std::atomic<std::uint32_t>&>(this_thread.states); }
 
 }  // namespace chaos

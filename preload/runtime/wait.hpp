@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "syscalls.hpp"
+
 namespace chaos {
 
 enum class waited : std::uint8_t { due, lifted, interrupted };
@@ -25,5 +27,19 @@ class precise_timer {
 inline constexpr std::uint64_t slice_ns = 8'000'000;    // waits look at the rules at least so often while holding: a removal lets go within 10 ms
 inline constexpr std::uint64_t spin_ns = 50'000;        // the last part of a precise wait is spun
 void spin_until(std::uint64_t due_ns);
+
+// One wait of the kernel's for whatever `wait` waits for, at most until something held is due. A sleeper wakes tens of
+// microseconds late, so the last part is spent asking again and again: all else that happens is told of at once. Once in
+// a call of the program's (`spun`). Returns what `wait` does; 0: due.
+template <class Wait>
+int wait_until_due(std::uint64_t due_ns, bool& spun, Wait wait) {
+  const auto rest_until = [](std::uint64_t t) { const std::uint64_t now = sys::now_ns(); return sys::span(t > now ? t - now : 0); };
+  const timespec rest = rest_until(spun ? due_ns : due_ns - spin_ns), none = {0, 0};
+  if (const int n = wait(&rest); n != 0 || spun) return n;
+  spun = true;
+  while (sys::now_ns() < due_ns)
+    if (const int n = wait(&none)) return n;
+  return 0;
+}
 
 }  // namespace chaos
