@@ -6,6 +6,7 @@
 
 #include "control/rules/values.hpp"
 #include "daemon.hpp"
+#include "defaults.hpp"
 
 namespace chaos::daemon {
 
@@ -79,6 +80,7 @@ void daemon::dispatch(client_id who, const protocol::request& request) {
     case command::run_begin: return run_begin(who, body);
     case command::breaker: return breaker(who, body);
     case command::experiment: return experiment_asked(who, body);
+    case command::schedule: return schedule_told(who, body);
     case command::expect_attach: return expect_attach(who, body);
     case command::list: return answer(who, list());
     case command::stats: return answer(who, stats());
@@ -99,7 +101,8 @@ void daemon::answer(client_id who, const result<json>& outcome, std::vector<std:
   if (const auto asked = asked_.extract(who))
     audit_.write(asked.mapped().by, asked.mapped().command, std::move(asked.mapped().request), outcome ? nullptr : &outcome.error());
   if (!outcome) return server_.reply(who, protocol::error_reply(outcome.error()));
-  if (!rules_.unsaved().empty()) warnings.push_back(rules_.unsaved());
+  for (const std::string& unsaved : {rules_.unsaved(), experiments_unsaved_})
+    if (!unsaved.empty()) warnings.push_back(unsaved);
   server_.reply(who, protocol::ok_reply(*outcome, warnings));
 }
 
@@ -114,11 +117,9 @@ result<rules::done> daemon::permitted(const std::vector<rule_spec>& specs) {
   if (specs.empty()) return rules::done{};
   if (const auto good = safety_.may_begin(); !good) return good;
   for (const rule_spec& spec : specs) {
-    if (!spec.has(rules::option::owner_)) continue;
-    const auto owner = rules::parse_pid("--owner", spec.get(rules::option::owner_));
-    if (!owner) return owner.error();
-    const auto pid = static_cast<std::int32_t>(*owner);
-    const experiment* const e = pid == getpid() ? experiments_.of_pid(pid, spec.get(rules::option::name_)) : experiments_.of_pid(pid);
+    const auto of = experiment_of(spec);
+    if (!of) return of.error();
+    const experiment* const e = *of;
     if (!e) continue;
     if (e->state == experiment_state::stopping)
       return problem{problem_code::not_allowed, "the experiment " + e->name + " was " + e->stop_reason, e->name, {}};
@@ -127,9 +128,19 @@ result<rules::done> daemon::permitted(const std::vector<rule_spec>& specs) {
   return rules::done{};
 }
 
+result<const experiment*> daemon::experiment_of(const rule_spec& spec) {
+  if (!spec.has(rules::option::owner_)) return nullptr;
+  const auto owner = rules::parse_pid("--owner", spec.get(rules::option::owner_));
+  if (!owner) return owner.error();
+  const auto pid = static_cast<std::int32_t>(*owner);
+  return pid == getpid() ? experiments_.of_pid(pid, spec.get(rules::option::name_)) : experiments_.of_pid(pid);
+}
+
 void daemon::install(client_id who, std::vector<rule_spec> specs, std::uint64_t run,
                      std::function<void(const result<std::vector<std::uint32_t>>&, std::vector<std::string>)> then) {
   if (const auto good = permitted(specs); !good) return then(good.error(), {});
+  for (rule_spec& spec : specs)
+    if (*experiment_of(spec)) fill_in(spec, how_);
   if (how_.dry_run)
     for (rule_spec& spec : specs) spec.options[rules::option::dry_run_] = "true";
   install_job job{who, std::move(specs), run, {}, monotonic_ns() + resolve_patience_ns, std::move(then)};
@@ -324,6 +335,16 @@ void daemon::stop(client_id who) {
   spdlog::warn("stop (pid {}): {} rules ended", server_.peer_of(who).pid, n);
   after_change();
   answer(who, json{{"ended", n}, {"breakers", breakers}});
+}
+
+void daemon::schedule_told(client_id who, const json& body) {
+  if (server_.peer_of(who).pid != getpid()) return answer(who, problem{problem_code::not_allowed, "only chaosd itself says what it started", "", {}});
+  const auto text = [&](const char* key) {
+    const json value = body.value(key, json());
+    return value.is_string() ? value.get<std::string>() : std::string();
+  };
+  spdlog::info("schedule '{}': {} over HTTP", text("name"), text("action"));
+  answer(who, json::object());
 }
 
 void daemon::watch(client_id who, const json& body) {

@@ -42,6 +42,7 @@ daemon::daemon(protocol::session_location where, const settings& how, page_write
       rules_(page_, report_, state_, how_.default_for_ns.value_or(rules::default_for_ns)),
       processes_(report_),
       experiments_(how_.experiments_max),
+      experiments_file_(where_.file("experiments.json")),
       closer_(loop_, where_.file(abi::closing_socket_name)),
       server_(loop_, listening_fd, [this](client_id who, const protocol::request& r) { handle(who, r); }, [this](client_id who) { runner_gone(who); }),
       timeline_(where_.file(abi::timeline_name), [this](std::uint32_t id) { return rules_.names_of(id); },
@@ -64,6 +65,7 @@ daemon::daemon(protocol::session_location where, const settings& how, page_write
     notes_.push_back(trouble);
     spdlog::error("{}", trouble);
   }
+  restore_experiments();
   const std::uint64_t seed = how_.seed ? *how_.seed : saved.seed ? *saved.seed : random_seed();
   page_.take_over(seed, static_cast<int>(getpid()));
   page_.set_sinks(sinks_.ports());
@@ -149,7 +151,7 @@ void daemon::drain_events() {
   drain_.run(now, [this, now](std::uint64_t seq, const abi::event& e) {
     if (e.kind == abi::event_kind::injection) {
       rules_.count_event(e.rule);
-      delays_.count(e.effect, e.delay_ns);
+      if (how_.metrics) delays_.count(e.effect, e.delay_ns);
     }
     timeline_.take(seq, e, now);
   });

@@ -13,7 +13,7 @@
 #include "closer.hpp"
 #include "delays.hpp"
 #include "drain.hpp"
-#include "experiments.hpp"
+#include "experiments_file.hpp"
 #include "live_breaker.hpp"
 #include "loop.hpp"
 #include "page_writer.hpp"
@@ -72,6 +72,7 @@ class daemon {
   void change(client_id who, const protocol::request& request);  // rm, pause, resume
   void stop(client_id who);
   void watch(client_id who, const json& body);
+  void schedule_told(client_id who, const json& body);
   void answer(client_id who, const rules::result<json>& outcome, std::vector<std::string> warnings = {});
   // Checks the specs, resolves their names (with a deadline), puts them in force, and hands the ids to `then`.
   void install(client_id who, std::vector<rules::rule_spec> specs, std::uint64_t run,
@@ -80,6 +81,7 @@ class daemon {
   rules::result<std::vector<std::uint32_t>> selected(const json& body) const;
   // `enabled`, the stop file, and the blast radius where the owner of a rule runs an experiment.
   rules::result<rules::done> permitted(const std::vector<rules::rule_spec>& specs);
+  rules::result<const experiment*> experiment_of(const rules::rule_spec& spec);  // that its owner runs; null: none
   actor asker(client_id who, const json& body = json::object()) const;
 
   // --- experiment_commands.cpp: experiments, asked about or ended by chaosd itself
@@ -94,6 +96,8 @@ class daemon {
   static std::string ended_among(const std::vector<experiment*>& chosen);
   std::vector<std::uint32_t> rules_of(const experiment& e) const;
   void tell_of(const experiment& e, const std::string& what);
+  void restore_experiments();
+  void keep_experiments();   // for the daemon after this one
   void remove_rules_of(experiment& e, const std::string& reason);
   void stop_experiment(experiment& e, const std::string& reason);
   void conclude(experiment& e, const std::string& verdict, const std::string& reason);  // `e` may be forgotten by it
@@ -152,6 +156,8 @@ class daemon {
   rule_store rules_;
   processes processes_;
   experiments experiments_;
+  experiments_file experiments_file_;
+  std::string experiments_unsaved_;  // why the table could not be kept; "": it is
   std::map<client_id, asked_change> asked_;
   sinks sinks_;
   closer closer_;

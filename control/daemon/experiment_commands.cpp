@@ -80,6 +80,7 @@ void daemon::experiment_begin(client_id who, const json& body) {
   if (!begun) return answer(who, begun.error());
   experiment* const there = *begun;
   tell_of(*there, "begins");
+  keep_experiments();
   experiment_timer_.at(experiments_.next_deadline_ns());
   answer(who, json{{"id", there->id}, {"dry_run", there->dry_run}, {"timeout_ms", how_.experiment_timeout_ns / 1'000'000}});
 }
@@ -88,11 +89,13 @@ void daemon::experiment_progress(client_id who, const json& body) {
   experiment* const e = experiments_.of_runner(who);
   if (!e) return answer(who, problem{problem_code::bad_request, "no experiment was begun on this connection", "", {"begin"}});
   const std::string phase = text_in(body, "phase").substr(0, 64);
-  if (!phase.empty() && phase != e->phase) {
+  const bool next_phase = !phase.empty() && phase != e->phase;
+  if (next_phase) {
     e->phase = phase;
     tell_of(*e, phase);
   }
   if (const json figures = body.value("figures", json()); figures.is_object() && figures.dump(-1, ' ', false, json::error_handler_t::replace).size() <= figures_max_bytes) e->figures = figures;
+  if (next_phase) keep_experiments();
   answer(who, json{{"stop", e->stop_reason.empty() ? json() : json(e->stop_reason)}, {"paused", e->state == experiment_state::paused}});
 }
 
@@ -112,6 +115,7 @@ void daemon::experiment_started(client_id who, const json& body) {
   const json pid = body.value("pid", json());
   if (by.pid != getpid() || !pid.is_number_integer()) return answer(who, problem{problem_code::not_allowed, "only chaosd itself says what it started", "", {}});
   if (experiment* const e = experiments_.of_pid(pid.get<std::int32_t>())) e->by.remote = by.remote;
+  keep_experiments();
   answer(who, json::object());
 }
 
@@ -126,7 +130,7 @@ void daemon::experiment_status(client_id who, const json& body) {
   for (const experiment* e : *chosen) {
     out.push_back(experiments::describe(*e, monotonic_ns()));
     json& rules = out.back()["rules"] = json::array();
-    for (const std::uint32_t id : rules_of(*e)) rules.push_back(rules_.describe(rules_.live().at(id)));
+    for (const std::uint32_t id : e->live() ? rules_of(*e) : std::vector<std::uint32_t>{}) rules.push_back(rules_.describe(rules_.live().at(id)));
   }
   answer(who, json{{"experiments", out}});
 }
@@ -167,6 +171,7 @@ void daemon::set_experiments_paused(client_id who, const json& body, bool paused
     e->state = to;
     out.push_back({{"id", e->id}, {"name", e->name}, {"ids", ids}});
   }
+  keep_experiments();
   after_change();
   break_live(resumed);
   answer(who, json{{"experiments", out}});
@@ -210,6 +215,24 @@ void daemon::tell_of(const experiment& e, const std::string& what) {
   timeline_.say(protocol::to_line(json{{"kind", "experiment"}, {"time_ns", monotonic_ns()}, {"pid", e.by.pid}, {"message", text}}));
 }
 
+// Before anything of this daemon is told: what it finds belongs to the one before.
+void daemon::restore_experiments() {
+  std::string trouble;
+  const auto aborted = experiments_.restore(experiments_file_.load(trouble));
+  if (!trouble.empty()) {
+    notes_.push_back(trouble);
+    spdlog::error("{}", trouble);
+  }
+  for (const experiment* e : aborted) tell_of(*e, e->verdict + ": " + e->reason);
+  if (!aborted.empty()) keep_experiments();
+}
+
+void daemon::keep_experiments() {
+  std::string trouble = experiments_file_.save(experiments_, monotonic_ns());
+  if (!trouble.empty() && trouble != experiments_unsaved_) spdlog::error("{}", trouble);
+  experiments_unsaved_ = std::move(trouble);
+}
+
 void daemon::remove_rules_of(experiment& e, const std::string& reason) {
   const std::vector<std::uint32_t> ids = rules_of(e);
   if (ids.empty()) return;
@@ -225,6 +248,7 @@ void daemon::stop_experiment(experiment& e, const std::string& reason) {
   e.stop_reason = reason;
   remove_rules_of(e, "its experiment was " + reason);
   tell_of(e, reason + (e.removed.empty() ? "" : "; removed: " + joined(e.removed)));
+  keep_experiments();
   experiment_timer_.at(experiments_.next_deadline_ns());
 }
 
@@ -232,6 +256,7 @@ void daemon::conclude(experiment& e, const std::string& verdict, const std::stri
   remove_rules_of(e, "its experiment ended");
   tell_of(e, verdict + (reason.empty() ? "" : ": " + reason));
   experiments_.end(e, verdict, reason, monotonic_ns());
+  keep_experiments();
   experiment_timer_.at(experiments_.next_deadline_ns());
 }
 

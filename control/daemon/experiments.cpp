@@ -9,6 +9,22 @@ using rules::problem;
 using rules::problem_code;
 using rules::result;
 
+std::vector<const experiment*> experiments::restore(saved_experiments saved) {
+  table_ = std::move(saved.table);
+  next_ = saved.begun + 1;
+  forget_old();
+  std::vector<const experiment*> aborted;
+  for (experiment& e : table_) {
+    e.restored = true;
+    if (!e.live()) continue;
+    e.state = experiment_state::ended;
+    e.verdict = "aborted";
+    e.reason = "chaosd went away" + (e.phase.empty() ? "" : " in the phase " + e.phase) + (e.reason.empty() ? "" : "; it was being " + e.reason);
+    aborted.push_back(&e);
+  }
+  return aborted;
+}
+
 result<experiment*> experiments::begin(experiment fresh) {
   if (live_count() >= most_) {
     std::string names;
@@ -31,6 +47,10 @@ void experiments::end(experiment& e, std::string verdict, std::string reason, st
   e.runner = 0;
   e.ended_ns = now_ns;
   ++verdicts_[verdicts_.count(e.verdict) || verdicts_.size() < verdicts_max ? e.verdict : "other"];
+  forget_old();
+}
+
+void experiments::forget_old() {
   std::size_t ended = table_.size() - live_count();
   std::erase_if(table_, [&](const experiment& old) { return !old.live() && ended > remember_max && ended--; });
 }
@@ -88,7 +108,7 @@ std::uint64_t experiments::next_deadline_ns() const {
 nlohmann::json experiments::describe(const experiment& e, std::uint64_t now_ns) {
   const std::uint64_t until = e.live() ? now_ns : e.ended_ns;
   nlohmann::json out{{"id", e.id}, {"name", e.name}, {"title", e.title}, {"hypothesis", e.hypothesis}, {"state", experiment_state_names[static_cast<int>(e.state)]},
-                     {"phase", e.phase}, {"pid", e.by.pid}, {"uid", e.by.uid}, {"dry_run", e.dry_run}, {"began_unix_ms", e.began_unix_ms},
+                     {"phase", e.phase}, {"pid", e.by.pid}, {"uid", e.by.uid}, {"dry_run", e.dry_run}, {"restored", e.restored}, {"began_unix_ms", e.began_unix_ms},
                      {"elapsed_ms", (until - e.began_ns) / 1'000'000}, {"figures", e.figures}, {"removed", e.removed},
                      {"remaining_ms", e.live() && e.deadline_ns > now_ns ? (e.deadline_ns - now_ns) / 1'000'000 : 0},
                      {"verdict", e.live() ? nlohmann::json() : nlohmann::json(e.verdict)}, {"reason", e.live() ? e.stop_reason : e.reason}};

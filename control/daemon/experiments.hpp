@@ -1,5 +1,5 @@
-// The table of experiments: those under way, bounded in number, and the latest that ended. It knows nothing of rules and
-// sockets; experiment_commands.cpp ties it to them.
+// The table of experiments: those under way, bounded in number, and the latest that ended, those of earlier daemons too. It
+// knows nothing of rules, sockets and files; experiment_commands.cpp ties it to them.
 //
 //   begin ─> running <─ pause, resume ─> paused
 //                └─ stop ─> stopping ─ end, loss of the runner ─> ended
@@ -34,17 +34,27 @@ struct experiment {
   std::string stop_reason;       // why it was told to stop
   std::string verdict, reason;   // once it has ended
   std::vector<std::string> removed;  // rules that chaosd took out of force for it
+  bool restored = false;             // of an earlier daemon
 
   bool live() const { return state != experiment_state::ended; }
 };
 
+struct saved_experiments {
+  std::uint64_t begun = 0;
+  std::list<experiment> table;  // oldest first
+};
+
 class experiments {
  public:
-  static constexpr std::size_t remember_max = 64;
+  static constexpr std::size_t remember_max = 64;  // that ended
+  static constexpr std::size_t live_max = 64;      // experiments_max is not more
   static constexpr std::size_t text_max = 1024;  // of a name, a hypothesis, a reason
   static constexpr std::size_t verdicts_max = 16;  // runners choose the word; further ones count as "other"
 
   explicit experiments(unsigned most) : most_(most) {}
+
+  // The table of the daemon before this one, into an empty one. What ran then has ended: "aborted". Returns those.
+  std::vector<const experiment*> restore(saved_experiments saved);
 
   rules::result<experiment*> begin(experiment fresh);  // gives it its id; refused when as many as may run do
   void end(experiment& e, std::string verdict, std::string reason, std::uint64_t now_ns);
@@ -65,6 +75,8 @@ class experiments {
   static nlohmann::json describe(const experiment& e, std::uint64_t now_ns);
 
  private:
+  void forget_old();
+
   unsigned most_;
   std::uint64_t next_ = 1;
   std::list<experiment> table_;

@@ -13,6 +13,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -99,7 +100,7 @@ chaos::rules::result<chaos::rules::done> check_http(const settings& given, std::
   using chaos::rules::problem;
   using chaos::rules::problem_code;
   if (given.http.empty()) {
-    for (const auto& [name, text] : {std::pair{"--token-file", &given.token_file}, std::pair{"--experiments", &given.experiments}})
+    for (const auto& [name, text] : {std::pair{"--token-file", &given.token_file}, std::pair{"--experiments", &given.experiments}, std::pair{"--schedules", &given.schedules}})
       if (!text->empty()) return problem{problem_code::bad_combination, std::string(name) + " goes with --http ADDRESS:PORT", name, {"--http"}};
     return chaos::rules::done{};
   }
@@ -110,9 +111,26 @@ chaos::rules::result<chaos::rules::done> check_http(const settings& given, std::
   const auto read = chaos::http::read_token(given.token_file);
   if (!read) return read.error();
   token = *read;
-  if (!given.experiments.empty() && !std::filesystem::is_directory(given.experiments))
-    return problem{problem_code::failed, "--experiments: " + given.experiments + " is not a folder", given.experiments, {}};
+  for (const auto& [name, folder] : {std::pair{"--experiments: ", &given.experiments}, std::pair{"--schedules: ", &given.schedules}})
+    if (!folder->empty() && !std::filesystem::is_directory(*folder)) return problem{problem_code::failed, name + *folder + " is not a folder", *folder, {}};
   return chaos::rules::done{};
+}
+
+chaos::http::front_settings front_of(const settings& given, const std::string& token, const session_location& where) {
+  chaos::http::front_settings how;
+  how.address = given.http;
+  how.token = token;
+  how.experiments_folder = given.experiments;
+  how.schedules_folder = given.schedules;
+  how.requests_per_second = given.http_rate;
+  how.default_latency = given.default_latency;
+  if (!given.default_error_rate.empty())
+    how.default_error_rate = std::round(static_cast<double>(*chaos::rules::parse_probability("", given.default_error_rate)) / static_cast<double>(chaos::abi::certain) * 1e9) / 1e9;
+  how.metrics = given.metrics;
+  how.session_folder = where.folder;
+  how.base = where.base;
+  how.session = where.session;
+  return how;
 }
 
 int signals() {
@@ -151,7 +169,7 @@ int main(int argc, char** argv) {
     std::free(here);
   }
   if (given->stop_file.empty()) given->stop_file = where->base + "/stop";
-  for (std::string* path : {&given->stop_file, &given->token_file, &given->experiments})
+  for (std::string* path : {&given->stop_file, &given->token_file, &given->experiments, &given->schedules})
     if (!path->empty()) *path = std::filesystem::absolute(*path).string();
   std::string token;
   if (const auto good = check_http(*given, token); !good) return complain(good.error());
@@ -171,7 +189,7 @@ int main(int argc, char** argv) {
     if (!report) start.fail("chaosd: " + report.error().message);
     chaos::http::listening serving;
     if (!given->http.empty()) {
-      const auto served = chaos::http::start_front({given->http, token, given->experiments, static_cast<double>(given->http_rate), where->folder, where->base, where->session});
+      const auto served = chaos::http::start_front(front_of(*given, token, *where));
       if (!served) start.fail("chaosd: " + served.error().message);
       serving = *served;
     }

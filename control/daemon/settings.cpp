@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "control/manual/troff.hpp"
-#include "control/rules/values.hpp"
+#include "experiments.hpp"
 
 namespace chaos::daemon {
 
@@ -27,7 +27,7 @@ constexpr setting_row rows[] = {
 #undef SETTING
 };
 
-constexpr std::uint64_t experiments_most = 64, http_rate_most = 100'000;
+constexpr std::uint64_t experiments_most = experiments::live_max, http_rate_most = 100'000, latency_most_ns = 300'000'000'000;
 
 result<done> put_truth(bool& into, const std::string& what, const std::string& text) {
   if (text != "true" && text != "false")
@@ -54,8 +54,10 @@ result<done> put(settings& s, std::string_view name, const std::string& text) {
   else if (name == "http") s.http = text;
   else if (name == "token_file") s.token_file = text;
   else if (name == "experiments") s.experiments = text;
+  else if (name == "schedules") s.schedules = text;
   else if (name == "enabled") return put_truth(s.enabled, what, text);
   else if (name == "safety") return put_truth(s.safety, what, text);
+  else if (name == "metrics") return put_truth(s.metrics, what, text);
   else if (name == "seed") {
     const auto seed = rules::parse_seed(what, text);
     if (!seed) return seed.error();
@@ -65,6 +67,14 @@ result<done> put(settings& s, std::string_view name, const std::string& text) {
     if (!life) return life.error();
     if (*life == 0) return problem{problem_code::bad_value, "default_for: 0 would end every rule at once", text, {"10min"}};
     s.default_for_ns = *life;
+  } else if (name == "default_latency") {
+    const auto range = rules::parse_duration_range(what, text);
+    if (!range) return range.error();
+    if (range->most_ns > latency_most_ns) return problem{problem_code::bad_value, what + ": " + text + " reaches beyond 5min", text, {"100ms..1s"}};
+    s.default_latency = *range;
+  } else if (name == "default_error_rate") {
+    if (const auto good = rules::parse_probability(what, text); !good) return good.error();
+    s.default_error_rate = text;
   } else if (name == "experiments_max") {
     const auto n = rules::parse_count(what, text);
     if (!n) return n.error();
@@ -198,6 +208,7 @@ std::string manual_page() {
   out += manual::pairs("FILES", {{"chaos.ini", "where sessions lie: settings, e.g. [chaosd], then http = 127.0.0.1:8080"},
                                  {"SESSION/control.sock", "the control socket; its user and root may use it"},
                                  {"SESSION/state.json", "what outlives a crash"},
+                                 {"SESSION/experiments.json", "the table of experiments, for the next daemon"},
                                  {"SESSION/timeline.jsonl", "every injection"},
                                  {"SESSION/audit.jsonl", "who did what"},
                                  {"SESSION/chaosd.log", "its log"}});

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "control/rules/problem.hpp"
+#include "control/rules/values.hpp"
 
 namespace chaos::daemon {
 
@@ -24,7 +24,11 @@ struct settings {
   std::string max_toxicity = "100%";
   std::vector<std::string> only_processes;
 
-  std::string http, token_file, experiments;
+  std::optional<rules::duration_range> default_latency;
+  std::string default_error_rate;  // "": none
+  bool metrics = true;
+
+  std::string http, token_file, experiments, schedules;
   unsigned http_rate = 500;
 
   std::set<std::string, std::less<>> said;  // names of the settings that the command line gave

@@ -1,5 +1,4 @@
-// state.json: what must outlive a crash of chaosd. Replaced as a whole (temporary file, fsync, rename), so that a full
-// disk or a power cut leaves the old one.
+// state.json: what must outlive a crash of chaosd.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -7,6 +6,7 @@
 #include <vector>
 
 #include "control/rules/rule_spec.hpp"
+#include "whole_file.hpp"
 
 namespace chaos::daemon {
 
@@ -39,7 +39,7 @@ std::string boot_id();
 
 class state_file {
  public:
-  explicit state_file(std::string path) : path_(std::move(path)) {}
+  explicit state_file(std::string path) : file_(std::move(path)) {}
 
   rules::result<rules::done> save(const saved_state& state) const;
 
@@ -47,7 +47,7 @@ class state_file {
   saved_state load(std::string& trouble) const;
 
  private:
-  std::string path_;
+  whole_file file_;
 };
 
 }  // namespace chaos::daemon

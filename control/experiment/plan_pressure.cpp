@@ -43,8 +43,9 @@ std::optional<measure> measure_of(const std::string& value) {
   return std::nullopt;
 }
 
-// The rule itself must be a good one.
-result<done> compiles(const rules::rule_spec& spec) {
+// The rule itself must be a good one. chaosd may have a default for a missing latency; whether it has, it says when it is asked.
+result<done> compiles(rules::rule_spec spec) {
+  if (spec.kind == abi::effect::latency && spec.value.empty() && !spec.has(option::percentiles_)) spec.value = "1ms";
   rules::compile_setting setting;
   setting.id = setting.slot = 1;
   const auto compiled = rules::compile(spec, setting);

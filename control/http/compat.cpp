@@ -59,6 +59,13 @@ std::string nanoseconds_text(double seconds) { return std::to_string(std::llroun
 
 }  // namespace
 
+amount_default default_of(std::string_view experiment, double otherwise, const front_settings& how) {
+  if (experiment == "error_injection" && how.default_error_rate) return {*how.default_error_rate, 0};
+  if (experiment != "latency_injection" || !how.default_latency) return {otherwise, 0};
+  const auto least = static_cast<double>(how.default_latency->least_ns), most = static_cast<double>(how.default_latency->most_ns);
+  return {(least + most) / 2e9, (most - least) / 2e9};
+}
+
 compat::compat(const front_settings& how, launcher& launch) : how_(how), launch_(launch) {
   std::thread([this] { keep(); }).detach();
 }
@@ -101,6 +108,7 @@ result<done> compat::inject(const std::string& name, const started& e, const jso
   std::vector<std::string> words;
   if (name == "latency_injection") {
     words = {"latency", body["target"], nanoseconds_text(e.amount)};
+    if (e.spread > 0) words.insert(words.end(), {"--jitter", nanoseconds_text(e.spread)});
   } else {
     words = {"error", body["target"], "ECONNRESET", "--probability", std::to_string(e.amount)};  // http_error would spare what is not HTTP
   }
@@ -138,7 +146,9 @@ compat::outcome compat::start(const json& body, const std::string& remote) {
     into = value.is_number() ? value.get<double>() : NAN;
     return into >= low && into <= high;
   };
-  if (!read(r->parameter, r->otherwise, r->low, r->high, fresh.amount))
+  const amount_default otherwise = default_of(r->name, r->otherwise, how_);
+  if (!body.contains(r->parameter)) fresh.spread = otherwise.spread;
+  if (!read(r->parameter, otherwise.amount, r->low, r->high, fresh.amount))
     return wrong(std::string(r->parameter) + " is not a number from " + json(r->low).dump() + " to " + json(r->high).dump());
   if (!read("duration_seconds", duration_default, 0.001, duration_max, fresh.duration_seconds)) return wrong("duration_seconds is not a number above 0, at most 3600");
 
@@ -169,6 +179,7 @@ compat::outcome compat::start(const json& body, const std::string& remote) {
   }
   json told{{"status", "executed"}, {"experiment", r->name}, {"duration_seconds", e.duration_seconds}};
   told[r->parameter] = e.amount;
+  if (e.spread > 0) told["delay_range_seconds"] = {e.amount - e.spread, e.amount + e.spread};
   return good(told);
 }
 
@@ -207,7 +218,8 @@ compat::outcome compat::test() {
     if (!e.active || clock::now() >= e.until) continue;
     active.push_back(name);
     if (e.paused || e.dry_run) continue;
-    if (name == "latency_injection") delay = std::chrono::milliseconds(std::llround(e.amount * 1000));
+    if (name == "latency_injection")
+      delay = std::chrono::milliseconds(std::llround(std::uniform_real_distribution<double>(e.amount - e.spread, std::nextafter(e.amount + e.spread, HUGE_VAL))(random_) * 1000));
     if (name == "error_injection") {
       ++e.requests;
       if (std::uniform_real_distribution<double>(0, 1)(random_) < e.amount) {

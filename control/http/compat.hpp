@@ -9,12 +9,19 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <string_view>
 
 #include "control/protocol/client.hpp"
 #include "front.hpp"
 #include "launcher.hpp"
 
 namespace chaos::http {
+
+// What an experiment of compat.def does when nobody says how much: what chaosd was told, else `otherwise`.
+struct amount_default {
+  double amount, spread;
+};
+amount_default default_of(std::string_view experiment, double otherwise, const front_settings& how);
 
 class compat {
  public:
@@ -37,7 +44,7 @@ class compat {
  private:
   using clock = std::chrono::steady_clock;
   struct started {
-    double amount = 0, duration_seconds = 0;
+    double amount = 0, spread = 0, duration_seconds = 0;  // of latency: from amount - spread to amount + spread
     std::string start_time, end_time;
     clock::time_point began, until, ended;
     bool active = false, paused = false, dry_run = false;

@@ -74,7 +74,7 @@ namespace handlers {
 }
 #undef ROUTE
 
-json openapi_document();
+json openapi_document(const front_settings& how);
 std::vector<std::string> segments_of(const std::string& path);  // "/v1/rules/{rule}" → {"rule"}
 
 }  // namespace chaos::http

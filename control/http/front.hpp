@@ -1,18 +1,22 @@
 // chaosd over HTTP: a client of its own control socket, so that no thread of it ever touches the daemon's state. cpp-httplib
-// accepts, parses and answers; reception.hpp keeps the clients; routes.def says what there is.
+// accepts, reception.hpp keeps the clients, site.hpp answers.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
-#include "control/rules/problem.hpp"
+#include "control/rules/values.hpp"
 
 namespace chaos::http {
 
 struct front_settings {
   std::string address;             // 127.0.0.1:8080, [::1]:8080, 0.0.0.0:8080; port 0: any
   std::string token;
-  std::string experiments_folder;  // "": none may be started
+  std::string experiments_folder, schedules_folder;  // "": none of them may be started by its name
   double requests_per_second = 500;
+  std::optional<rules::duration_range> default_latency;  // of latency_injection
+  std::optional<double> default_error_rate;              // of error_injection
+  bool metrics = true;
   std::string session_folder, base, session;
 };
 

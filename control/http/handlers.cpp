@@ -1,10 +1,8 @@
 // What the endpoints do: each asks chaosd, as chaos-ctl would.
 #include <charconv>
-#include <csignal>
 #include <thread>
 
 #include "compat.hpp"
-#include "control/schedule/files.hpp"
 #include "exchange.hpp"
 #include "launcher.hpp"
 
@@ -38,7 +36,7 @@ void health(exchange& x) {
   x.give(json{{"status", lease_ms > 0 ? "ok" : "lease lapsed"}, {"lease_ms", lease_ms}}, lease_ms > 0 ? 200 : 503);
 }
 
-void openapi(exchange& x) { x.give(openapi_document()); }
+void openapi(exchange& x) { x.give(openapi_document(x.shared.how)); }
 
 void status(exchange& x) {
   if (const auto reply = x.ask(command::status)) x.give(*reply);
@@ -88,7 +86,7 @@ void stop_everything(exchange& x) {
 void list_experiments(exchange& x) {
   auto reply = x.ask(command::experiment, {{"action", "list"}});
   if (!reply) return;
-  reply->result["files"] = x.shared.launch->files();
+  reply->result["files"] = x.shared.launch->files(file_kind::experiment);
   x.give(*reply);
 }
 
@@ -110,9 +108,9 @@ void start_experiment(exchange& x) {
   for (const auto& [key, value] : body->items())
     if (key != "name" && key != "dry_run") return x.refuse(rules::unknown_word(problem_code::unknown_option, "key", key, {"name", "dry_run"}));
   const json name = body->value("name", json()), dry_run = body->value("dry_run", json(false));
-  if (!name.is_string()) return x.refuse({problem_code::missing_word, "\"name\" does not say which file of the folder", "", x.shared.launch->files()});
+  if (!name.is_string()) return x.refuse({problem_code::missing_word, "\"name\" does not say which file of the folder", "", x.shared.launch->files(file_kind::experiment)});
   if (!dry_run.is_boolean()) return x.refuse({problem_code::bad_value, "\"dry_run\" is neither true nor false", dry_run.dump().substr(0, 64), {"true", "false"}});
-  const auto file = x.shared.launch->file_of(name.get<std::string>());
+  const auto file = x.shared.launch->file_of(file_kind::experiment, name.get<std::string>());
   if (!file) return x.refuse(file.error());
   std::vector<std::string> words{"experiment", "run", *file};
   if (dry_run == true) words.push_back("--dry-run");
@@ -134,34 +132,6 @@ void start_experiment(exchange& x) {
   }
   x.shared.launch->stop(child->pid);
   x.refuse({problem_code::failed, "the experiment did not begin in time", name, {}});
-}
-
-// --- schedules: chaos-ctl schedule runs them, and their records in the session folder tell of them
-
-void list_schedules(exchange& x) {
-  json all = json::array();
-  for (const auto& s : schedule::known_schedules(x.shared.how.session_folder)) {
-    json row = s.record.is_object() ? s.record : json::object();
-    row["name"] = s.name;
-    row["running"] = s.running;
-    all.push_back(std::move(row));
-  }
-  x.give(json{{"schedules", all}});
-}
-
-void stop_schedule(exchange& x) {
-  const std::string wanted = x.segment("schedule");
-  std::vector<std::string> running;
-  for (const auto& s : schedule::known_schedules(x.shared.how.session_folder)) {
-    if (!s.running) continue;
-    running.push_back(s.name);
-    if (s.name != wanted) continue;
-    const json pid = s.record.value("pid", json());
-    if (!pid.is_number_integer() || pid <= 1 || kill(pid.get<pid_t>(), SIGTERM) < 0)
-      return x.refuse({problem_code::failed, "the schedule " + wanted + " can not be told to end", wanted, {}});
-    return x.give(json{{"name", wanted}, {"pid", pid}}, x.which.success);
-  }
-  x.refuse(rules::unknown_word(problem_code::not_found, "schedule that runs", wanted, running));
 }
 
 // --- processes, breakers, timeline

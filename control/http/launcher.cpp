@@ -30,31 +30,40 @@ bool plain_name(const std::string& name) {
          std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '_' || c == '-'; });
 }
 
+int memory_file(const std::string& content) {  // to be read from its beginning; -1: it could not be made
+  const int fd = memfd_create("input", MFD_CLOEXEC);
+  if (fd < 0) return -1;
+  if (pwrite(fd, content.data(), content.size(), 0) == static_cast<ssize_t>(content.size())) return fd;
+  close(fd);
+  return -1;
+}
+
 }  // namespace
 
-std::vector<std::string> launcher::files() const {
+std::vector<std::string> launcher::files(file_kind kind) const {
   std::vector<std::string> names;
   std::error_code error;
-  if (how_.experiments_folder.empty()) return names;
-  for (const auto& entry : std::filesystem::directory_iterator(how_.experiments_folder, error)) {
+  if (folder_of(kind).empty()) return names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_of(kind), error)) {
     const std::string file = entry.path().filename().string();
     if (!file.ends_with(ending) || names.size() == files_max) continue;
     const std::string name = file.substr(0, file.size() - ending.size());
-    if (file_of(name)) names.push_back(name);
+    if (file_of(kind, name)) names.push_back(name);
   }
   std::sort(names.begin(), names.end());
   return names;
 }
 
-result<std::string> launcher::file_of(const std::string& name) const {
-  if (how_.experiments_folder.empty())
-    return problem{problem_code::not_allowed, "no experiment may be started: chaosd was not given a folder of them (experiments)", name, {}};
+result<std::string> launcher::file_of(file_kind kind, const std::string& name) const {
+  const std::string noun = kind == file_kind::experiment ? "experiment" : "schedule";
+  if (folder_of(kind).empty())
+    return problem{problem_code::not_allowed, "no " + noun + " may be started by its name: chaosd was not given a folder of them (" + noun + "s)", name, {}};
   if (!plain_name(name))
-    return problem{problem_code::bad_value, "that is no name of an experiment: letters, digits, '.', '_' and '-', not beginning with '.' or '-', at most 64", name, {}};
-  const std::string path = how_.experiments_folder + "/" + name + std::string(ending);
+    return problem{problem_code::bad_value, "that is no name of such a file: letters, digits, '.', '_' and '-', not beginning with '.' or '-', at most 64", name, {}};
+  const std::string path = folder_of(kind) + "/" + name + std::string(ending);
   struct stat s{};
   if (lstat(path.c_str(), &s) < 0 || !S_ISREG(s.st_mode))
-    return problem{problem_code::not_found, "there is no experiment '" + name + "' in the folder", name, {}};
+    return problem{problem_code::not_found, "there is no " + noun + " '" + name + "' in the folder", name, {}};
   return path;
 }
 
@@ -70,7 +79,7 @@ std::string launcher::child::said() const {
   return text;
 }
 
-result<launcher::child> launcher::start(const std::vector<std::string>& words) {
+result<launcher::child> launcher::start(const std::vector<std::string>& words, const std::string& input) {
   const std::lock_guard lock(mutex_);
   if (children_.size() >= children_max) return problem{problem_code::too_many, "chaosd runs " + std::to_string(children_max) + " programs for HTTP clients already", "", {}};
   char self[4096];
@@ -85,9 +94,11 @@ result<launcher::child> launcher::start(const std::vector<std::string>& words) {
 
   child c{0, memfd_create("chaos-ctl", MFD_CLOEXEC)};
   if (c.said_ < 0) return problem{problem_code::failed, std::string("no memory for what chaos-ctl says: ") + std::strerror(errno), "", {}};
+  const int in = memory_file(input);
+  if (in < 0) return problem{problem_code::failed, std::string("no memory for what chaos-ctl reads: ") + std::strerror(errno), "", {}};
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&files, in, 0);
   posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_adddup2(&files, c.said_, 2);
   posix_spawnattr_t how;
@@ -101,6 +112,7 @@ result<launcher::child> launcher::start(const std::vector<std::string>& words) {
   const int error = posix_spawn(&c.pid, program.c_str(), &files, &how, argv.data(), environ);
   posix_spawnattr_destroy(&how);
   posix_spawn_file_actions_destroy(&files);
+  close(in);
   if (error) return problem{problem_code::failed, "can not start " + program + ": " + std::strerror(error), program, {}};
   children_.insert(c.pid);
   std::thread([this, pid = c.pid] {

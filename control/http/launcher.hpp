@@ -1,5 +1,5 @@
-// Starts chaos-ctl for those who ask over HTTP: an experiment of the configured folder, or pressure on memory. What it starts
-// belongs to chaosd and ends with it.
+// Starts chaos-ctl for those who ask over HTTP: an experiment or a schedule of the configured folders, a schedule that was sent,
+// or pressure on memory. What it starts belongs to chaosd and ends with it.
 #pragma once
 #include <sys/types.h>
 
@@ -14,15 +14,17 @@
 
 namespace chaos::http {
 
+enum class file_kind { experiment, schedule };
+
 class launcher {
  public:
   static constexpr std::size_t children_max = 16;
 
   explicit launcher(const front_settings& how) : how_(how) {}
 
-  std::vector<std::string> files() const;  // names of the folder's *.ini, without the ending, sorted
+  std::vector<std::string> files(file_kind kind) const;  // names of its folder's *.ini, without the ending, sorted
   // The path that a name stands for: a regular file of the folder itself, not a link out of it.
-  rules::result<std::string> file_of(const std::string& name) const;
+  rules::result<std::string> file_of(file_kind kind, const std::string& name) const;
 
   class child {
    public:
@@ -36,11 +38,13 @@ class launcher {
     friend class launcher;
     int said_;
   };
-  rules::result<child> start(const std::vector<std::string>& words);  // of chaos-ctl
+  rules::result<child> start(const std::vector<std::string>& words, const std::string& input = "");  // of chaos-ctl; what it reads
   bool runs(pid_t pid) const;
   void stop(pid_t pid);  // SIGTERM, if it still is ours
 
  private:
+  const std::string& folder_of(file_kind kind) const { return kind == file_kind::experiment ? how_.experiments_folder : how_.schedules_folder; }
+
   const front_settings how_;
   mutable std::mutex mutex_;
   std::set<pid_t> children_;

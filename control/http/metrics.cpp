@@ -125,6 +125,7 @@ void experiments_of(page& p, const json& experiments) {
 }  // namespace
 
 void handlers::metrics(exchange& x) {
+  if (!x.shared.how.metrics) return x.refuse({rules::problem_code::not_found, "chaosd was started with metrics = false: there are none", "", {}});
   const auto stats = x.ask(protocol::command::stats);
   const auto status = stats ? x.ask(protocol::command::status) : std::nullopt;
   const auto breakers = status ? x.ask(protocol::command::breaker, {{"action", "list"}}) : std::nullopt;

@@ -1,5 +1,6 @@
 // /v1/openapi.json, derived from routes.def, effects.def, options.def and compat.def.
 #include "control/rules/options.hpp"
+#include "compat.hpp"
 #include "exchange.hpp"
 
 namespace chaos::http {
@@ -25,12 +26,12 @@ json rule_schema() {
   return object_of(std::move(properties), {"kind", "target"});
 }
 
-json compat_start_schema() {
+json compat_start_schema(const front_settings& how) {
   json names = json::array();
   json properties = json::object();
 #define COMPAT(name, parameter, otherwise, low, high, description)                                                                  \
   names.push_back(#name);                                                                                                             \
-  properties[#parameter] = {{"type", "number"}, {"default", otherwise}, {"minimum", low}, {"maximum", high}, {"description", "of " #name}};
+  properties[#parameter] = {{"type", "number"}, {"default", default_of(#name, otherwise, how).amount}, {"minimum", low}, {"maximum", high}, {"description", "of " #name}};
 #include "compat.def"
 #undef COMPAT
   properties["experiment_name"] = {{"type", "string"}, {"enum", std::move(names)}};
@@ -40,13 +41,18 @@ json compat_start_schema() {
   return object_of(std::move(properties), {"experiment_name"});
 }
 
-json schemas() {
+json schedule_request(const char* key, const char* what) {
+  return object_of({{key, {{"type", "string"}, {"description", what}}}, {"seed", {{"type", "integer"}, {"minimum", 0}}}, {"count", {{"type", "integer"}, {"minimum", 1}, {"description", "end after so many injections"}}}}, {key});
+}
+
+json schemas(const front_settings& how) {
   return {{"rule_request", {{"oneOf", {object_of({{"words", {{"type", "array"}, {"items", {{"type", "string"}}}, {"description", "as after `chaos-ctl set`"}}}}, {"words"}),
                                        object_of({{"rule", {{"$ref", "#/components/schemas/rule"}}}}, {"rule"}),
                                        object_of({{"ini", {{"type", "string"}, {"description", "every [fault NAME], all or none"}}}}, {"ini"})}}}},
           {"rule", rule_schema()},
           {"experiment_request", object_of({{"name", {{"type", "string"}}}, {"dry_run", {{"type", "boolean"}}}}, {"name"})},
-          {"compat_start_request", compat_start_schema()},
+          {"schedule_request", {{"oneOf", {schedule_request("name", "of a file of the schedules folder, without its ending"), schedule_request("text", "docs/schedule.md; without commands, files, hooks and variables")}}}},
+          {"compat_start_request", compat_start_schema(how)},
           {"compat_stop_request", object_of({{"experiment_name", {{"type", "string"}}}}, {"experiment_name"})},
           {"error", object_of({{"error", object_of({{"code", {{"type", "string"}}}, {"message", {{"type", "string"}}}, {"word", {{"type", "string"}}},
                                                     {"expected", {{"type", "array"}, {"items", {{"type", "string"}}}}}}, {"code", "message", "word", "expected"})}}, {"error"})}};
@@ -68,7 +74,7 @@ json parameters_of(const route& r) {
 
 }  // namespace
 
-json openapi_document() {
+json openapi_document(const front_settings& how) {
   json paths = json::object();
   const json error{{"description", "refused: what was wrong, and what would be right"}, {"content", {{"application/json", {{"schema", {{"$ref", "#/components/schemas/error"}}}}}}}};
   for (const route& r : routes()) {
@@ -85,7 +91,7 @@ json openapi_document() {
           {"info", {{"title", "chaosd"}, {"version", CHAOS_VERSION}, {"description", "Faults for programs under libchaos: rules, experiments, what happens. docs/http.md"}}},
           {"security", {{{"token", json::array()}}}},
           {"paths", std::move(paths)},
-          {"components", {{"schemas", schemas()}, {"securitySchemes", {{"token", {{"type", "http"}, {"scheme", "bearer"}}}}}}}};
+          {"components", {{"schemas", schemas(how)}, {"securitySchemes", {{"token", {{"type", "http"}, {"scheme", "bearer"}}}}}}}};
 }
 
 }  // namespace chaos::http

@@ -166,6 +166,16 @@ result<std::uint32_t> parse_pid(std::string_view what, std::string_view text) {
   return static_cast<std::uint32_t>(value);
 }
 
+result<duration_range> parse_duration_range(std::string_view what, std::string_view text) {
+  const auto dots = text.find("..");
+  const auto least = parse_duration(what, text.substr(0, dots));
+  if (!least) return least.error();
+  const auto most = dots == text.npos ? least : parse_duration(what, text.substr(dots + 2));
+  if (!most) return most.error();
+  if (*least > *most) return bad_value(what, text, "it ends before it begins", {"100ms..1s"});
+  return duration_range{*least, *most};
+}
+
 result<size_range> parse_size_range(std::string_view what, std::string_view text) {
   const std::vector<std::string> examples{"4KiB..1MiB", "64KB..", "..1KB"};
   const auto dots = text.find("..");

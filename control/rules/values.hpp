@@ -38,6 +38,12 @@ struct size_range {
 };
 result<size_range> parse_size_range(std::string_view what, std::string_view text);
 
+//   durations   := duration ".." duration | duration
+struct duration_range {
+  std::uint64_t least_ns = 0, most_ns = 0;
+};
+result<duration_range> parse_duration_range(std::string_view what, std::string_view text);
+
 //   when        := first | first "+" [step] | first ".." last [ "+" step ] | pattern
 //   first, last, step := 1 or more; pattern := 1..64 of X and O, with an X
 result<abi::when_clause> parse_when(std::string_view what, std::string_view text);

@@ -234,6 +234,88 @@ class ExperimentTable(SessionTest):
         out = self.verdict_of(self.run_file(self.file(observe="300ms", more="toxicity = 50%\nprocess = redis-server")))
         self.assertNotEqual(out["verdict"], "not run")
 
+    # --- what the daemon's settings fill in
+
+    def test_defaults_fill_in_what_an_experiment_leaves_unsaid(self):
+        self.redis()
+        path = self.file(observe="1s", more="[fault broken]\nkind = error\ntarget = listen:${PORT}\nvalue = ECONNRESET")
+        with open(path) as f:
+            text = f.read().replace("value = 20ms\n", "")
+        with open(path, "w") as f:
+            f.write(text)
+        self.ok("experiment", "validate", path)
+        self.configure()
+        answer = self.ctl("experiment", "run", path, "--json", check=FAILED)
+        self.assertEqual(answer.json["verdict"], "not run")
+        self.assertIn("needs a value", answer.json["reason"])
+        self.assertIn("needs a value", self.ctl("set", "latency", "127.0.0.1:1", check=USAGE).err)
+        self.ok("daemon", "stop")
+        self.configure(default_latency="10ms..30ms", default_error_rate="2%")
+        p = self.observing(path)
+        rules = {r["name"]: r["text"] for r in self.rules() if r["state"] == "active"}
+        self.assertRegex(rules["slow"], r"latency listen:\d+ 20ms --jitter 10ms")
+        self.assertRegex(rules["broken"], r"error listen:\d+ ECONNRESET --probability 0\.02")
+        self.verdict_of(p)
+        slow = self.rule("slow")
+        self.assertGreaterEqual(slow["fired"], 10)
+        self.assertTrue(10e6 <= slow["delayed_ns"] / slow["fired"] <= 31e6, slow)
+        self.ok("set", "error", "127.0.0.1:1", "EPIPE", "--name", "by-hand")
+        self.assertNotIn("probability", self.rule("by-hand")["text"], "who sets a rule by hand says what it is")
+        self.assertIn("needs a value", self.ctl("set", "latency", "127.0.0.1:1", check=USAGE).err)
+
+    # --- beyond the daemon
+
+    def test_the_table_survives_a_restart_and_a_crash(self):
+        self.configure()
+        s = self.connect()
+        s.ask("experiment", action="begin", name="early", hypothesis="holds")
+        s.ask("experiment", action="end", verdict="held", reason="as expected")
+        self.ok("daemon", "stop")
+        self.ok("daemon", "start")
+        (e,) = self.table()
+        self.assertEqual((e["id"], e["name"], e["hypothesis"], e["state"], e["verdict"], e["reason"], e["restored"]), (1, "early", "holds", "ended", "held", "as expected", True))
+        s = self.connect()
+        s.ask("experiment", action="begin", name="runs")
+        s.ask("experiment", action="progress", phase="observe", figures={"shop": "20/s"})
+        self.assertEqual([e["restored"] for e in self.table()], [True, False])
+        pid = self.daemon_pid()
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not self.daemons(), "the end of chaosd")
+        self.ok("daemon", "start")
+        self.assertEqual([(e["id"], e["state"], e["verdict"]) for e in self.table()], [(1, "ended", "held"), (2, "ended", "aborted")])
+        (e,) = self.ok("experiment", "status", "runs", "--json").json["experiments"]
+        self.assertEqual((e["reason"], e["rules"]), ("chaosd went away in the phase observe", []))
+        self.assertRegex(self.ok("experiment", "list").out, r"runs +aborted .*chaosd went away")
+        self.assertIn("has ended already", self.ctl("experiment", "stop", "runs", check=FAILED).err)
+        s = self.connect()
+        self.assertEqual(s.ask("experiment", action="begin", name="later")["result"]["id"], 3)
+
+    def test_a_runner_whose_daemon_went_away_is_aborted_in_the_next_one(self):
+        self.redis()
+        p = self.observing(self.file())
+        os.kill(self.daemon_pid(), signal.SIGKILL)
+        self.assertEqual(self.verdict_of(p)["verdict"], "aborted")
+        self.ok("daemon", "start")
+        (e,) = self.table()
+        self.assertEqual((e["name"], e["verdict"], e["phase"]), ("slow", "aborted", "observe"))
+        self.assertEqual(self.in_force(), [])
+
+    def test_a_damaged_table_is_kept_aside_and_said(self):
+        self.configure()
+        self.ok("daemon", "stop")
+        path = f"{self.dir}/default/experiments.json"
+        with open(path, "w") as f:
+            f.write('{"format":1,')
+        self.ok("daemon", "start")
+        self.assertEqual(self.table(), [])
+        (note,) = self.ok("daemon", "status", "--json").json["notes"]
+        self.assertIn("table of experiments", note)
+        self.assertIn("not JSON", note)
+        (aside,) = [n for n in os.listdir(f"{self.dir}/default") if n.startswith("experiments.json.corrupt-")]
+        self.assertIn(aside, note)
+        with open(f"{self.dir}/default/{aside}") as f:
+            self.assertEqual(f.read(), '{"format":1,')
+
     # --- wrong use
 
     def test_wrong_use(self):
@@ -269,7 +351,8 @@ class ExperimentTable(SessionTest):
     def test_wrong_settings_are_refused(self):
         for line, said in (("enabled = maybe", "true"), ("experiments_max = 0", "experiments-max"), ("experiments_max = 1000", "64"), ("experiment_timeout = 5", "unit"),
                            ("experiment_timeout = 0", "every experiment"), ("max_toxicity = 120%", "max-toxicity"), ("experiment_timout = 5s", "did you mean 'experiment_timeout'"),
-                           ("session = x", "session")):
+                           ("default_latency = 1s..100ms", "ends before"), ("default_latency = fast", "duration"),
+                           ("default_latency = 1s..10min", "5min"), ("default_error_rate = 2", "default-error-rate"), ("metrics = off", "neither true nor false"), ("session = x", "session")):
             with open(f"{self.dir}/chaos.ini", "w") as f:
                 f.write(f"[chaosd]\n{line}\n")
             answer = self.ctl("daemon", "start", check=FAILED)

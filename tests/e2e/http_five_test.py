@@ -43,6 +43,24 @@ class Five(HttpTest):
             self.assertLess(stopped["duration"], 30)
         self.assertEqual(self.five("GET", "list")["active_experiments"], [])
 
+    def test_the_defaults_can_be_set(self):
+        self.configure(default_latency="200ms..400ms", default_error_rate="100%")
+        schema = self.get("/v1/openapi.json").json["components"]["schemas"]["compat_start_request"]["properties"]
+        self.assertEqual([schema[p]["default"] for p in ("delay_seconds", "error_rate", "memory_mb")], [0.3, 1, 100])
+        begun = self.begin("latency_injection", target="127.0.0.1:1")
+        self.assertEqual(begun["delay_seconds"], 0.3)
+        for told, set_ in zip(begun["delay_range_seconds"], (0.2, 0.4)):
+            self.assertAlmostEqual(told, set_)
+        self.assertIn("300ms --jitter 100ms", self.rule("latency_injection")["text"])
+        times = [self.took() for _ in range(8)]
+        self.assertTrue(0.2 <= min(times) and max(times) < 0.9, times)
+        self.assertGreater(max(times) - min(times), 0.01, "drawn anew for each")
+        self.assertNotIn("delay_range_seconds", self.begin("latency_injection", delay_seconds=0))
+        self.assertEqual(self.begin("error_injection")["error_rate"], 1)
+        self.assertEqual(self.five("GET", "test", status=500, token=False), "Chaos experiment: Injected error")
+        self.assertEqual(self.begin("error_injection", error_rate=0)["error_rate"], 0)
+        self.five("GET", "test", token=False)
+
     def test_latency_is_suffered_until_it_is_stopped(self):
         self.assertLess(self.took(), 0.3)
         self.begin("latency_injection", delay_seconds=0.5)

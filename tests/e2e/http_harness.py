@@ -27,8 +27,9 @@ class HttpTest(SessionTest):
         super().setUp()
         self.token = secrets.token_hex(24)
         self.token_file = self.write("token", self.token + "\n", 0o600)
-        self.experiments = f"{self.dir}/experiments"
+        self.experiments, self.schedules = f"{self.dir}/experiments", f"{self.dir}/schedules"
         os.mkdir(self.experiments)
+        os.mkdir(self.schedules)
         self.configure(**self.settings)
 
     def write(self, name, text, mode=0o644):
@@ -42,7 +43,7 @@ class HttpTest(SessionTest):
         """Starts the daemon, with these settings besides those of every test here."""
         for pid in self.daemons():
             self.ok("daemon", "stop")
-        settings = {"http": "127.0.0.1:0", "token_file": self.token_file, "experiments": self.experiments, **more}
+        settings = {"http": "127.0.0.1:0", "token_file": self.token_file, "experiments": self.experiments, "schedules": self.schedules, **more}
         self.write("chaos.ini", "[chaosd]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items()))
         self.ok("daemon", "start")
         self.url = self.status()["http"]

@@ -210,6 +210,17 @@ class Http(HttpTest):
         checked = subprocess.run(["promtool", "check", "metrics"], input=answer.text, capture_output=True, text=True, timeout=30)
         self.assertEqual((checked.returncode, checked.stdout + checked.stderr), (0, ""), answer.text)
 
+    def test_metrics_can_be_switched_off(self):
+        self.configure(metrics="false")
+        target = self.target()
+        self.post("/v1/rules", {"words": ["latency", "127.0.0.1:1", "5ms"]}, 201)
+        self.order(target, "fire 1 3")
+        until(lambda: self.rule(1)["fired"] == 3, "the injections")
+        until(lambda: len([e for e in self.get("/v1/timeline").json["events"] if e["kind"] == "injection"]) == 3, "the events")
+        self.assertEqual(self.get("/metrics", 404).json["error"]["message"], "chaosd was started with metrics = false: there are none")
+        self.assertEqual(self.http("GET", "/metrics", token=False).status, 401)
+        self.assertEqual(self.ok("stats", "--json").json["delays"], {})
+
     # --- timeline
 
     def test_the_timeline_as_json_and_as_it_happens(self):
@@ -243,23 +254,6 @@ class Http(HttpTest):
             self.assertEqual([e["seq"] for e in old + new], list(range(old[0]["seq"], old[0]["seq"] + 42)), "each once, in order")
             watching = self.status()["clients"]
         until(lambda: self.status()["clients"] == watching - 1, "the end of the stream when its reader is gone")
-
-    def test_schedules_are_listed_and_stopped(self):
-        self.assertEqual(self.get("/v1/schedules").json, {"schedules": []})
-        self.post("/v1/schedules/none/stop", status=404)
-        with open(f"{self.dir}/plan.ini", "w") as f:
-            f.write("[schedule]\nname = storm\nstart_wait = 1s\ninterval = 60s\n[scenario slow]\nweight = 1\nrule = latency 127.0.0.1:1 1ms\n")
-        p = self.start([CTL, "schedule", "run", f"{self.dir}/plan.ini"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        running = lambda: [(s["name"], s["pid"]) for s in self.get("/v1/schedules").json["schedules"] if s["running"] and "pid" in s]
-        try:
-            until(running, "the schedule", deadline=5)
-        except AssertionError:
-            p.kill()
-            self.fail(p.stdout.read())
-        self.assertEqual(running(), [("storm", p.pid)])
-        self.assertEqual(self.post("/v1/schedules/storm/stop", status=202).json["pid"], p.pid)
-        p.wait(timeout=20)
-        self.assertEqual(running(), [])
 
     # --- experiments
 

@@ -1,5 +1,6 @@
 // chaos-ctl schedule: faults at random, again and again, by a plan.
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -116,6 +117,25 @@ std::string clock_now() {
   return text;
 }
 
+// A descriptor that is readable once the schedule should end: a signal came, or its owner is gone.
+result<int> told_to_end(const invocation& from) {
+  sigset_t ends;
+  sigemptyset(&ends);
+  for (const int s : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&ends, s);
+  sigprocmask(SIG_BLOCK, &ends, nullptr);
+  const int signals = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (!from.has("--owner")) return signals;
+  const auto pid = rules::parse_pid("--owner", from.get("--owner"));
+  if (!pid) return pid.error();
+  const int owner = static_cast<int>(syscall(SYS_pidfd_open, static_cast<pid_t>(*pid), 0));
+  if (owner < 0) return problem{problem_code::not_found, "--owner: there is no process " + from.get("--owner"), from.get("--owner"), {}};
+  const int either = epoll_create1(EPOLL_CLOEXEC);
+  epoll_event readable{};
+  readable.events = EPOLLIN;
+  for (const int fd : {signals, owner}) epoll_ctl(either, EPOLL_CTL_ADD, fd, &readable);
+  return either;
+}
+
 int run_it(const invocation& from, const sc::plan& p, std::uint64_t seed) {
   if (!p.enabled) {
     if (from.json) print_json({{"name", p.name}, {"enabled", false}});
@@ -127,10 +147,8 @@ int run_it(const invocation& from, const sc::plan& p, std::uint64_t seed) {
   if (auto link = daemon_for(from, *where); !link) return report(link.error(), from);
   const auto lock = sc::lock::take(where->folder, p.name);
   if (!lock) return report(lock.error(), from);
-  sigset_t ends;
-  sigemptyset(&ends);
-  for (const int s : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&ends, s);
-  sigprocmask(SIG_BLOCK, &ends, nullptr);
+  const auto told = told_to_end(from);
+  if (!told) return report(told.error(), from);
   signal(SIGPIPE, SIG_IGN);
 
   sc::surroundings world;
@@ -139,7 +157,7 @@ int run_it(const invocation& from, const sc::plan& p, std::uint64_t seed) {
     return std::ranges::any_of(attached_in(where->folder), [&](const attached_process& p) { return proc::named_like(t.process.c_str(), p.executable, p.name); });
   };
   world.session = {{abi::env_dir, where->base}, {abi::env_session, where->session}};
-  world.signals = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+  world.signals = *told;
   sc::teller tell(p, p.audit_file.empty() ? where->file(("schedule-" + p.name + ".jsonl").c_str()) : p.audit_file, seed, [&](const json& event, const std::string& sentence) {
     if (from.json) print(event.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
     else print(clock_now() + "  " + sentence + "\n");
@@ -219,7 +237,7 @@ int schedule(const invocation& from) {
   if (file && from.words.size() < 2) return report({problem_code::missing_word, "schedule " + action + " takes one FILE (- for standard input)", "", {"FILE"}}, from);
   const std::size_t most = action == "status" ? 1 : 2;
   if (from.words.size() > most) return report({problem_code::unexpected_word, "'" + from.words[most] + "' is a word too many for schedule " + action, from.words[most], {}}, from);
-  for (const char* flag : {"--seed", "--count", "--dry-run"})
+  for (const char* flag : {"--seed", "--count", "--owner", "--dry-run"})
     if (action != "run" && from.has(flag)) return report({problem_code::bad_combination, std::string(flag) + " goes with schedule run", flag, {}}, from);
   if (action == "status") return status(from);
   if (action == "stop") return stop_it(from);

@@ -28,6 +28,14 @@ TEST(Duration, IsWrittenInTheLargestWholeUnit) {
   EXPECT_EQ(format_duration(*parse_duration("x", "0.2s")), "200ms");
 }
 
+TEST(Duration, ARangeHasTwoEndsOrOne) {
+  EXPECT_EQ(parse_duration_range("x", "100ms..1s")->least_ns, 100 * ms);
+  EXPECT_EQ(parse_duration_range("x", "100ms..1s")->most_ns, 1000 * ms);
+  EXPECT_EQ(parse_duration_range("x", "5ms")->least_ns, parse_duration_range("x", "5ms")->most_ns);
+  EXPECT_EQ(parse_duration_range("x", "0..0")->most_ns, 0u);
+  for (const char* text : {"", "..", "1s..", "..1s", "1s..100ms", "1..2", "1s...2s", "1s..2s..3s", "-1s..2s", "a..b"}) EXPECT_FALSE(parse_duration_range("x", text)) << text;
+}
+
 TEST(Duration, RefusesABareNumberAndNamesTheUnits) {
   const auto r = parse_duration("--jitter", "200");
   ASSERT_FALSE(r);

@@ -1,0 +1,82 @@
+#include "whole_file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+
+namespace chaos::daemon {
+
+using nlohmann::json;
+
+namespace {
+
+// What we write is not deep. Deeper values are dropped: telling of a million brackets would take as many stack frames.
+bool shallow(int depth, json::parse_event_t, json&) { return depth < 32; }
+
+bool write_all(int fd, const std::string& text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const ssize_t n = write(fd, text.data() + at, text.size() - at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    at += static_cast<std::size_t>(n);
+  }
+  return true;
+}
+
+}  // namespace
+
+int whole_file::replace(const json& content) const {
+  const std::string temporary = path_ + ".new";
+  const std::string text = content.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  bool good = fd >= 0;
+  int error = good ? 0 : errno;
+  const auto check = [&](bool outcome) {
+    if (good && !outcome) error = errno;
+    good = good && outcome;
+  };
+  if (fd >= 0) {
+    check(write_all(fd, text));
+    if (good) check(fsync(fd) == 0);
+    const bool closed = close(fd) == 0;
+    check(closed);
+  }
+  if (good) check(rename(temporary.c_str(), path_.c_str()) == 0);
+  if (!good) unlink(temporary.c_str());
+  return error;
+}
+
+std::string whole_file::load(const std::function<std::string(const json&)>& read) const {
+  std::string text;
+  {
+    std::ifstream in(path_, std::ios::binary);
+    if (!in) {
+      struct stat s{};
+      if (lstat(path_.c_str(), &s) < 0) return "";  // the usual first start
+    }
+    text.resize(bytes_max + 1);
+    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(in.gcount()));
+  }
+  std::string why = "it is not JSON";
+  if (text.size() > bytes_max) {
+    why = "it is larger than " + std::to_string(bytes_max) + " bytes";
+  } else if (const json in = json::parse(text, shallow, false); !in.is_discarded()) {
+    try {
+      why = read(in);
+    } catch (const std::exception& e) {
+      why = e.what();
+    }
+  }
+  if (why.empty()) return "";
+  const std::string aside = path_ + ".corrupt-" + std::to_string(std::time(nullptr));
+  const bool kept = rename(path_.c_str(), aside.c_str()) == 0;
+  return path_ + " can not be read (" + why + "); " + (kept ? "it is kept as " + aside : "it could not be kept aside either");
+}
+
+}  // namespace chaos::daemon

@@ -1,0 +1,139 @@
+// /v1/schedules: chaos-ctl schedule runs them, and their records in the session folder tell of them. One that is started here
+// belongs to chaosd and ends with it.
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "control/schedule/files.hpp"
+#include "control/schedule/only_injects.hpp"
+#include "exchange.hpp"
+#include "launcher.hpp"
+
+namespace chaos::http::handlers {
+
+using protocol::command;
+using rules::problem;
+using rules::problem_code;
+using rules::result;
+
+namespace {
+
+constexpr auto begins_within = std::chrono::seconds(10);
+constexpr auto look_every = std::chrono::milliseconds(20);
+
+struct wanted {
+  std::string path, text;      // one of them
+  schedule::plan plan;
+  std::vector<std::string> words;  // of chaos-ctl
+};
+
+result<std::string> content_of(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  if (in.is_open()) text << in.rdbuf();
+  if (!in.is_open() || in.bad()) return problem{problem_code::failed, "the file can not be read", path, {}};
+  return text.str();
+}
+
+result<wanted> read_request(const json& body, const launcher& launch) {
+  const std::vector<std::string> known{"name", "text", "seed", "count"};
+  for (const auto& [key, value] : body.items())
+    if (std::ranges::find(known, key) == known.end()) return rules::unknown_word(problem_code::unknown_option, "key", key, known);
+  const json name = body.value("name", json()), text = body.value("text", json());
+  if (name.is_string() == text.is_string() || !(name.is_string() || name.is_null()) || !(text.is_string() || text.is_null()))
+    return problem{problem_code::missing_word, "one of \"name\", of a file of the folder, and \"text\" says which schedule is meant", "", launch.files(file_kind::schedule)};
+  wanted w;
+  if (name.is_string()) {
+    const auto path = launch.file_of(file_kind::schedule, name.get<std::string>());
+    if (!path) return path.error();
+    const auto content = content_of(*path);
+    if (!content) return content.error();
+    w.path = *path;
+    w.text = *content;
+  } else {
+    w.text = text.get<std::string>();
+  }
+  auto plan = name.is_string() ? schedule::parse_plan(w.text, ini::process_environment()) : schedule::plan_that_only_injects(w.text);
+  if (!plan) return plan.error();
+  w.plan = std::move(*plan);
+  if (!w.plan.enabled) return problem{problem_code::not_allowed, "the schedule " + w.plan.name + " is not enabled", "enabled", {}};
+  w.words = {"schedule", "run", name.is_string() ? w.path : "-", "--owner", std::to_string(getpid())};
+  for (const char* number : {"seed", "count"}) {
+    if (!body.contains(number)) continue;
+    if (!body[number].is_number_unsigned() || (*number == 'c' && body[number] == 0))
+      return problem{problem_code::bad_value, std::string("\"") + number + "\" is not a whole number" + (*number == 'c' ? " above 0" : ""), body[number].dump().substr(0, 64), {}};
+    w.words.insert(w.words.end(), {std::string("--") + number, body[number].dump()});
+  }
+  return w;
+}
+
+json shown(const schedule::known_schedule& s) {
+  json row = s.record.is_object() ? s.record : json::object();
+  row["name"] = s.name;
+  row["running"] = s.running;
+  return row;
+}
+
+// For the audit log: the change was none of chaosd's own.
+bool note(exchange& x, const char* action, const std::string& name, const json& pid) {
+  return x.ask(command::schedule, {{"action", action}, {"name", name}, {"pid", pid}}).has_value();
+}
+
+}  // namespace
+
+void list_schedules(exchange& x) {
+  json all = json::array();
+  for (const auto& s : schedule::known_schedules(x.shared.how.session_folder)) all.push_back(shown(s));
+  x.give(json{{"schedules", all}, {"files", x.shared.launch->files(file_kind::schedule)}});
+}
+
+// Answered when it has told where it is, or why it does not run.
+void start_schedule(exchange& x) {
+  const auto body = x.body();
+  if (!body) return;
+  const auto w = read_request(*body, *x.shared.launch);
+  if (!w) return x.refuse(w.error());
+  const auto table = x.ask(command::experiment, {{"action", "list"}});
+  if (!table) return;
+  if (table->result["enabled"] != true || table->result["stopped"] == true)
+    return x.refuse({problem_code::not_allowed, "nothing is put in force here: " + std::string(table->result["enabled"] != true ? "enabled = false of chaosd" : "the stop file is there"), w->plan.name, {}});
+  const std::string& name = w->plan.name;
+  const auto child = x.shared.launch->start(w->words, w->path.empty() ? w->text : "");
+  if (!child) return x.refuse(child.error());
+  for (const auto end = std::chrono::steady_clock::now() + begins_within; std::chrono::steady_clock::now() < end; std::this_thread::sleep_for(look_every)) {
+    const bool over = !x.shared.launch->runs(child->pid);
+    for (const auto& s : schedule::known_schedules(x.shared.how.session_folder))
+      if (s.name == name && s.record.is_object() && s.record.value("pid", json()) == child->pid) {
+        if (note(x, "started", name, child->pid)) x.give(shown(s), x.which.success);
+        return;
+      }
+    if (over) {
+      const std::string said = child->said();
+      return x.refuse({problem_code::bad_request, "the schedule does not run: " + (said.empty() ? "it ended" : said), name, {}}, 409);
+    }
+  }
+  x.shared.launch->stop(child->pid);
+  x.refuse({problem_code::failed, "the schedule did not begin in time", name, {}});
+}
+
+void stop_schedule(exchange& x) {
+  const std::string wanted = x.segment("schedule");
+  std::vector<std::string> running;
+  for (const auto& s : schedule::known_schedules(x.shared.how.session_folder)) {
+    if (!s.running) continue;
+    running.push_back(s.name);
+    if (s.name != wanted) continue;
+    const json pid = s.record.is_object() ? s.record.value("pid", json()) : json();
+    if (!pid.is_number_integer() || pid <= 1 || kill(pid.get<pid_t>(), SIGTERM) < 0)
+      return x.refuse({problem_code::failed, "the schedule " + wanted + " can not be told to end", wanted, {}});
+    if (note(x, "told_to_end", wanted, pid)) x.give(json{{"name", wanted}, {"pid", pid}}, x.which.success);
+    return;
+  }
+  x.refuse(rules::unknown_word(problem_code::not_found, "schedule that runs", wanted, running));
+}
+
+}  // namespace chaos::http::handlers
