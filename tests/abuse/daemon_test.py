@@ -1,4 +1,4 @@
-"""chaosd under abuse: killed at random while rules change, on a full disk, stopped in time, in another time."""
+"""chaosd under abuse: killed at random while rules change, asked to tell a million events, on a full disk, stopped in time, in another time."""
 import json
 import os
 import random
@@ -11,7 +11,8 @@ import threading
 import time
 import unittest
 
-from harness import BUILD, DAEMON, DONE, FAILED, SHIM, SessionTest, alive, until
+from control_socket import ControlSocket
+from harness import BUILD, CTL, DAEMON, DONE, FAILED, FAKE, SHIM, SessionTest, alive, until
 
 LONG = bool(os.environ.get("CHAOS_ABUSE_LONG"))
 WATCHER = os.path.join(BUILD, "tests/page_watcher")
@@ -89,6 +90,52 @@ class Daemon(SessionTest):
         self.assertEqual([name for name in os.listdir(f"{self.dir}/default") if "corrupt" in name], [], "state.json was always whole")
         self.assertEqual(self.ok("set", "latency", "127.0.0.1:1", "1ms").code, DONE)
         print(f"{kills} kills, {seen}", flush=True)
+
+    def control(self):
+        socket_there = ControlSocket(f"{self.dir}/default")
+        self.addCleanup(socket_there.close)
+        return socket_there
+
+    def test_memory_is_flat_over_ten_thousand_rule_changes(self):
+        self.start_daemon()
+        control = self.control()
+
+        def change(times):
+            for _ in range(times // 2):
+                made = control.ask("set", words=["latency", "127.0.0.1:1", "1ms", "--name", "x", "--forever"])
+                self.assertTrue(made["ok"], made)
+                self.assertTrue(control.ask("rm", words=["x"])["ok"])
+        memory = lambda: control.ask("status")["result"]["memory_kib"]
+        change(3000)  # the ended rules that are remembered fill up
+        warm = memory()
+        change(10_000 if LONG else 2000)
+        self.assertLess(memory() - warm, 1024)
+
+    def test_memory_is_flat_over_a_million_events(self):
+        events, batch = 1_000_000 if LONG else 200_000, 2000
+        self.start_daemon()
+        self.ok("set", "latency", "127.0.0.1:1", "100ms", "--forever", "--name", "slow")
+        target = self.start([FAKE], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.order(target, "attach fake")
+        watching = self.start([CTL, "watch", "--json"], stdout=subprocess.DEVNULL)
+        control = self.control()
+        ask = lambda command: control.ask(command)["result"]
+        until(lambda: ask("status")["clients"] == 2, "the watcher")
+        before, warm = ask("stats")["events"], 0
+        for done in range(batch, events + 1, batch):  # in pieces that fit the ring: none is missed
+            self.order(target, f"fire 1 {batch}")
+            until(lambda: ask("stats")["events"] - before >= done, "the events")
+            if done == events // 4:  # its buffers are what they will be
+                warm = ask("status")["memory_kib"]
+        stats, after = ask("stats"), ask("status")["memory_kib"]
+        self.assertEqual((stats["events"] - before, stats["events_lost"]), (events, 0))
+        self.assertEqual((self.rule("slow")["fired"], self.rule("slow")["events"]), (events, events))
+        self.assertLessEqual(after, warm + 1024, f"{warm} KiB after a quarter of the events")
+        self.assertLessEqual(after, 24 * 1024)
+        self.assertIsNone(watching.poll())
+        kept = sum(os.path.getsize(f"{self.dir}/default/{name}") for name in os.listdir(f"{self.dir}/default") if name.startswith("timeline"))
+        self.assertLessEqual(kept, 64 * 1024 * 1024)
+        print(f"{events} events: {warm} -> {after} KiB, {kept} bytes of timeline", flush=True)
 
     def disk_is_full(self, fill, free):
         """Whatever makes the disk full: changes are refused and say so, what is in force stays, stop works."""
