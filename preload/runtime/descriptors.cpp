@@ -493,6 +493,7 @@ const char* describe(const descriptor& d, int fd, char* out, std::size_t room) {
 
 void reset_after_fork() {
   this_thread.tid = 0;
+  keep_chain_after_fork();
   descriptor* t = table.load(std::memory_order_relaxed);
   // Only entries that are in use can be held; they lie in the low part, which is already touched.
   for (unsigned i = 0; t && i < 4096; ++i)

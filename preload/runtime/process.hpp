@@ -65,7 +65,7 @@ bool in_vfork_child();  // shares our memory: leave tracked state alone
 struct thread_state {
   std::uint32_t depth;     // > 0: our own work is going on in this thread, hooks pass through
   std::uint32_t ordinal;   // nth thread that needed one
-  std::uint32_t states;    // chain of trigger states in thread scope
+  std::uint32_t chain;     // place of the trigger states in thread scope; 0: none yet
   std::int32_t tid;        // of the thread that this is; a forked child differs
 };
 extern constinit thread_local thread_state this_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));

@@ -1,5 +1,7 @@
 #include "states.hpp"
 
+#include <cerrno>
+
 #include "process.hpp"
 
 namespace chaos {
@@ -16,15 +18,18 @@ constinit core::rule_state shared[abi::rule_max];       // when the pool is used
 
 constexpr unsigned chain_max = 2 * abi::rule_max;  // longer than rules can be in force: some of it is of rules that ended
 
-core::rule_state* pool_base() {
-  core::rule_state* p = state_pool.load(std::memory_order_acquire);
+template <class T>
+T* base_of(std::atomic<T*>& where, std::size_t count) {
+  T* p = where.load(std::memory_order_acquire);
   if (p) return p;
-  auto* fresh = static_cast<core::rule_state*>(sys::pages(sizeof(core::rule_state) * (state_pool_max + 1)));
+  T* const fresh = static_cast<T*>(sys::pages(sizeof(T) * (count + 1)));
   if (!fresh) return nullptr;
-  if (state_pool.compare_exchange_strong(p, fresh, std::memory_order_acq_rel)) return fresh;
-  sys::unmap(fresh, sizeof(core::rule_state) * (state_pool_max + 1));
+  if (where.compare_exchange_strong(p, fresh, std::memory_order_acq_rel)) return fresh;
+  sys::unmap(fresh, sizeof(T) * (count + 1));
   return p;
 }
+
+core::rule_state* pool_base() { return base_of(state_pool, state_pool_max); }
 
 std::uint32_t take(core::rule_state* base) {
   std::uint64_t head = free_list.load(std::memory_order_acquire);
@@ -56,11 +61,15 @@ bool published(std::uint32_t rule) {
   return false;
 }
 
-// A state in a full chain whose rule ended; nullptr when there is none.
+unsigned published_count() { return page->banks[page_generation() % 2].count; }
+
+// A state in a chain whose rule ended, for us alone; nullptr when there is none.
 core::rule_state* reused(core::rule_state* base, std::uint32_t first) {
   unsigned steps = 0;
-  for (std::uint32_t i = first; i && i <= state_pool_max && steps < chain_max; i = base[i].next.load(std::memory_order_relaxed), ++steps)
-    if (!published(base[i].rule.load(std::memory_order_relaxed))) return &base[i];
+  for (std::uint32_t i = first; i && i <= state_pool_max && steps < chain_max; i = base[i].next.load(std::memory_order_relaxed), ++steps) {
+    std::uint32_t rule = base[i].rule.load(std::memory_order_relaxed);
+    if (rule && !published(rule) && base[i].rule.compare_exchange_strong(rule, 0, std::memory_order_relaxed)) return &base[i];
+  }
   return nullptr;
 }
 
@@ -85,7 +94,7 @@ core::rule_state& find_state(std::atomic<std::uint32_t>& head, std::uint32_t rul
   std::uint32_t first = head.load(std::memory_order_acquire);
   steps = 0;
   if (core::rule_state* const s = search(first)) return *s;
-  if (steps == chain_max)
+  if (steps == chain_max || steps > 8 + 2 * published_count())
     if (core::rule_state* const s = reused(base, first)) return begun(*s, rule);
   const std::uint32_t made = take(base);
   if (!made) return fallback();
@@ -113,6 +122,61 @@ void release_states(std::atomic<std::uint32_t>& head) {
     base[last].next.store(static_cast<std::uint32_t>(old), std::memory_order_relaxed);
     now = ((old >> 32) + 1) << 32 | first;
   } while (!free_list.compare_exchange_weak(old, now, std::memory_order_acq_rel));
+}
+
+constinit std::atomic<thread_chain*> thread_chains{nullptr};
+
+namespace {
+
+constinit std::atomic<std::uint32_t> chains_used{0}, next_looked_at{0};
+constinit std::atomic<std::uint32_t> crowded{0};  // the chain of all threads that found no place
+
+bool ended(std::int32_t tid) { return sys::call(SYS_tgkill, self.pid, tid, 0) == -ESRCH; }
+
+// Takes the place of a thread that has ended. Only one can: by its tid.
+bool take_over(thread_chain& c, std::int32_t me) {
+  std::int32_t tid = c.tid.load(std::memory_order_acquire);
+  if (tid != me) {  // else: of an ended thread of the same tid, or a signal handler came while we were taking it
+    if (tid && !ended(tid)) return false;
+    if (!c.tid.compare_exchange_strong(tid, me, std::memory_order_acq_rel)) return false;
+  }
+  release_states(c.head);
+  return true;
+}
+
+std::uint32_t find_place(thread_chain* all, std::int32_t me) {
+  const std::uint32_t used_now = chains_used.load(std::memory_order_acquire);
+  const bool full = used_now >= thread_chain_max;
+  for (std::uint32_t looks = full ? thread_chain_max : 2; looks && used_now; --looks) {
+    const std::uint32_t i = next_looked_at.fetch_add(1, std::memory_order_relaxed) % (full ? thread_chain_max : used_now) + 1;
+    if (take_over(all[i], me)) return i;
+  }
+  while (!full) {
+    const std::uint32_t n = chains_used.fetch_add(1, std::memory_order_acq_rel) + 1;
+    if (n > thread_chain_max) break;
+    std::int32_t nobody = 0;
+    if (all[n].tid.compare_exchange_strong(nobody, me, std::memory_order_acq_rel)) return n;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::atomic<std::uint32_t>& take_chain() {
+  thread_chain* const all = in_vfork_child() ? nullptr : base_of(thread_chains, thread_chain_max);
+  if (all) this_thread.tid = sys::tid();  // a child that forked and made threads first may have remembered its parent's
+  const std::uint32_t place = all ? find_place(all, this_thread.tid) : 0;
+  if (!place) {
+    if (report) report->session.state_exhausted.fetch_add(1, std::memory_order_relaxed);
+    return crowded;
+  }
+  this_thread.chain = place;
+  return all[place].head;
+}
+
+void keep_chain_after_fork() {
+  thread_chain* const all = thread_chains.load(std::memory_order_acquire);
+  if (all && this_thread.chain) all[this_thread.chain].tid.store(cached_tid(), std::memory_order_release);
 }
 
 }  // namespace chaos

@@ -1,5 +1,5 @@
 // Trigger states: one for each (rule, scope) that was ever asked, in chains that hang on a connection, a thread or the
-// process. A fixed pool; when it is used up, scopes share one state per rule and a counter says so.
+// process. They come back when the connection is closed, the thread has ended, or the rule has. A fixed pool; when it is used up, scopes share one state per rule and a counter says so.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -33,6 +33,23 @@ inline bool is_of_one_scope(const core::rule_state& s) {
 void release_states(std::atomic<std::uint32_t>& head);
 
 extern std::atomic<std::uint32_t> process_states;
-inline std::atomic<std::uint32_t>& states_of_this_thread() { return reinterpret_cast<std::atomic<std::uint32_t>&>(this_thread.states); }
+
+// Chains of threads stand in a table, so that those of threads that ended can be given back: nobody tells us of an end, but
+// each thread that takes a place looks whether the owners of two others still live.
+struct thread_chain {
+  std::atomic<std::int32_t> tid;  // 0: nobody's
+  std::atomic<std::uint32_t> head;
+};
+inline constexpr std::uint32_t thread_chain_max = 16 * 1024;  // threads alive at one time; beyond that they share a chain
+[[gnu::visibility("hidden")]] extern std::atomic<thread_chain*> thread_chains;  // nullptr until first needed
+std::atomic<std::uint32_t>& take_chain();
+
+inline std::atomic<std::uint32_t>& states_of_this_thread() {
+  thread_chain* const all = thread_chains.load(std::memory_order_acquire);
+  const std::uint32_t place = this_thread.chain;
+  if (all && place && all[place].tid.load(std::memory_order_relaxed) == this_thread.tid) return all[place].head;
+  return take_chain();
+}
+void keep_chain_after_fork();  // in the child, once its tid is to be asked anew
 
 }  // namespace chaos

@@ -184,5 +184,32 @@ TEST_F(Abuse, NoMemoryLeft) {
   EXPECT_GT(s.count(seen).fired, 100u);
 }
 
+// More threads than a process can remember counts of: those of threads that ended are used again, so that each counts for itself.
+TEST_F(Abuse, ThreadsThatComeAndGoEachCountForThemselves) {
+  const int threads = scaled(70'000, 400'000);  // of counts there are 65,536
+  constexpr int at_a_time = 8;
+  const temporary_folder folder;
+  const std::string path = folder.path() + "/file";
+  const unique_fd file = open(path.c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+  ASSERT_GE(static_cast<int>(file), 0);
+  const auto id = s.set("error file:" + folder.path() + "/** EIO --on write --when 2");
+  std::atomic<int> first_good{0}, second_failed{0}, third_good{0};
+  for (int i = 0; i < threads; i += at_a_time) {
+    std::vector<std::thread> some;
+    for (int k = 0; k < at_a_time; ++k)
+      some.emplace_back([&] {
+        first_good += write(file, "x", 1) == 1;
+        second_failed += write(file, "x", 1) == -1 && errno == EIO;
+        third_good += write(file, "x", 1) == 1;
+      });
+    for (auto& t : some) t.join();
+  }
+  EXPECT_EQ(first_good, threads);
+  EXPECT_EQ(second_failed, threads);
+  EXPECT_EQ(third_good, threads);
+  EXPECT_EQ(s.count(id).fired, static_cast<std::uint64_t>(threads));
+  EXPECT_EQ(s.report().session.state_exhausted.load(), 0u);
+}
+
 }  // namespace
 }  // namespace chaos::abuse
