@@ -10,7 +10,8 @@ inline void apply(core::fired_rule& f, const situation& s, verdict& v) {
   core::draws d(f.key.with(5), f.operation);
   const std::uint64_t average = f.rule->average_size ? f.rule->average_size : 64;
   const std::uint64_t spread = f.rule->size_variation < average ? f.rule->size_variation : average - 1;
-  const std::uint64_t size = average - spread + d.below(2 * spread + 1);
+  std::uint64_t size = average - spread + d.below(2 * spread + 1);
+  if (size < s.least) size = s.least;
   if (f.rule->dry_run) return;
   if (size < s.size && size < v.cap) v.cap = size;
   v.gap_ns += f.rule->delay_ns;

@@ -42,6 +42,7 @@ struct situation {
   std::uint64_t size = 0;       // bytes that the call could move
   std::uint64_t now_ns = 0;
   std::uint64_t passed = 0;     // bytes that the connection has carried, both ways
+  std::uint64_t least = 1;      // bytes that the program does not want to be cut below (SO_RCVLOWAT)
   std::uint64_t grows = 0;      // bytes by which the call could make a file longer
   std::uint64_t outstanding = 0;
 };

@@ -32,8 +32,10 @@ int own_setsockopt(int fd, int level, int name, const void* value, socklen_t n) 
   if (level == SOL_SOCKET && name == SO_RCVLOWAT && n >= sizeof(int)) {
     descriptor* d = entry_of(fd);
     delay_line* l = d ? d->line.load(std::memory_order_acquire) : nullptr;
+    const int asked = *static_cast<const int*>(value);
+    if (d) d->own_threshold = asked > 1 ? static_cast<std::uint32_t>(asked) : 1;
     if (l && l->threshold) {  // ours is in force just now: the program's comes after it
-      l->own_threshold = *static_cast<const int*>(value);
+      l->own_threshold = asked;
       return 0;
     }
   }

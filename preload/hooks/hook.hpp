@@ -50,6 +50,7 @@ enum class road : std::uint8_t {
   done       // frame::result without a real call
 };
 
+inline constexpr int beside_the_queue = MSG_OOB | MSG_ERRQUEUE;  // receives that have nothing to do with what arrives in order
 inline constexpr unsigned iov_max = 16;
 inline constexpr std::size_t copy_max = 64 * 1024;  // a corrupted send moves at most so much at once: a legal short write
 

@@ -143,20 +143,33 @@ int wait_for_input(descriptor& d, int fd, const due& q, std::uint64_t until) {
 
 namespace {
 
+// These bytes are due and too few; the rest has not come. 0, or EINTR.
+int wait_for_more_than(descriptor& d, int fd, std::uint64_t bytes, std::uint64_t deadline) {
+  if (d.kind != descriptor_kind::tcp)  // nothing to quieten the kernel with
+    return hold_until(least(deadline, sys::now_ns() + slice_ns / 5), 0) == waited::interrupted ? EINTR : 0;
+  wait_beyond(d, fd, static_cast<unsigned>(bytes));
+  const int error = wait_for_input(d, fd, due{}, deadline);
+  restore_threshold(d, fd);
+  return error;
+}
+
 // Input passes here when a rule delays arrivals: what is not due does not exist yet.
 road pass_gate(frame& f, int fd, bool datagrams) {
   descriptor& d = *f.d;
   const std::uint64_t deadline = nonblocking(f) ? 0 : deadline_of(fd, SO_RCVTIMEO, sys::now_ns());
-  const bool all = !datagrams && f.c.flags && (*f.c.flags & MSG_WAITALL) && !f.c.size;
+  // What the call does not return without: all of it (a recv of all goes on piece by piece), or what SO_RCVLOWAT says.
+  const bool all = f.c.flags && (*f.c.flags & MSG_WAITALL) && (!f.c.size || f.peeks);
+  const std::uint64_t needed = datagrams || nonblocking(f) ? 1 : all ? f.moves : least(d.own_threshold, f.moves);
+  const auto take_due = [&](const due& q) {
+    if (!datagrams) { limit_to(f, q.bytes); f.due_bytes = q.bytes; }
+    return road::go;
+  };
   for (;;) {
     const rule_view* v = current_view();
     if (!v) { restore_threshold(d, fd); return road::go; }
     const due q = look(d, fd, *v, f.function, f.caller);
     if (!q.gated || q.end) return road::go;
-    if (q.bytes && !(all && q.bytes < f.moves && q.next_ns)) {
-      if (!datagrams) { limit_to(f, q.bytes); f.due_bytes = q.bytes; }
-      return road::go;
-    }
+    if (q.bytes && q.bytes >= needed) return take_due(q);
     if (nonblocking(f)) {
       if (!q.next_ns) return road::go;  // nothing is there: the kernel says so itself
       refire(fd);
@@ -164,11 +177,13 @@ road pass_gate(frame& f, int fd, bool datagrams) {
       return road::fail;
     }
     const std::uint64_t now = sys::now_ns();
-    if (now >= deadline) { f.error = EAGAIN; return road::fail; }
-    if (wait_for_input(d, fd, q, least(q.next_ns ? q.next_ns : ~std::uint64_t{0}, deadline)) == EINTR) {
-      f.error = EINTR;
-      return road::fail;
-    }
+    if (now >= deadline) f.error = EAGAIN;
+    else if (q.bytes && !q.next_ns) f.error = wait_for_more_than(d, fd, q.bytes, deadline);
+    else f.error = wait_for_input(d, fd, q, least(q.next_ns ? q.next_ns : ~std::uint64_t{0}, deadline));
+    if (!f.error) continue;
+    if (!q.bytes) return road::fail;
+    f.error = 0;
+    return take_due(q);  // as the kernel does: what it has by then
   }
 }
 
@@ -209,6 +224,12 @@ bool copy_out(frame& f) {
     if (f.made.judged.fired[i].rule->kind == abi::effect::corrupt && !f.made.judged.fired[i].rule->dry_run)
       effects::corrupt::flip(f.made.judged.fired[i], stream, offset, to, n);
   return true;
+}
+
+// The bytes do not come into the program: thrown away (MSG_TRUNC of a stream), or moved by the kernel.
+bool lands_nowhere(const frame& f) {
+  if ((f.acts_as & cls::stream_in) && f.c.flags && (*f.c.flags & MSG_TRUNC)) return true;
+  return !f.c.in && !f.c.iov && !f.c.msg_in;
 }
 
 void corrupt_in(frame& f, std::uint64_t n) {
@@ -289,15 +310,16 @@ bool serve_delay(frame& f) {
   std::uint32_t rule = 0;
   for (unsigned i = 0; i < f.made.judged.count; ++i)
     if (f.made.judged.fired[i].delay_ns) rule = f.made.judged.fired[i].rule->id;
-  const waited w = hold_until(f.made.now_ns + delay, rule);
-  if (w != waited::due) {  // let go early: what is counted is what was really added
+  const std::uint64_t due = f.made.now_ns + delay, deadline = f.acts_as & out_data ? deadline_of(f.c.fd, SO_SNDTIMEO, f.made.now_ns) : ~std::uint64_t{0};
+  const waited w = hold_until(least(due, deadline), rule);
+  const bool too_late = w == waited::due && deadline < due;
+  if (w != waited::due || too_late) {  // let go early: what is counted is what was really added
     const std::uint64_t really = sys::now_ns() - f.made.now_ns;
     for (unsigned i = 0; i < f.made.judged.count; ++i)
       f.made.judged.fired[i].delay_ns = least(f.made.judged.fired[i].delay_ns, really);
   }
-  if (w != waited::interrupted) return true;
-  f.error = EINTR;
-  return false;
+  f.error = w == waited::interrupted ? EINTR : too_late ? EAGAIN : 0;
+  return !f.error;
 }
 
 // How the call ends when a rule ends it. False: it goes on (late errors).
@@ -343,9 +365,11 @@ bool serve_ending(frame& f, road& way) {
       report_here(f, 0, abi::event_flags::blocked);  // now: nobody knows when this ends
       f.made.judged.count = 0;
       if (v.until_ns) {  // then it closes
-        const waited closing = hold_until(v.until_ns, ender);
-        f.error = closing == waited::interrupted ? EINTR : 0;
-        if (closing != waited::due) return f.error != 0;
+        const std::uint64_t deadline = deadline_of(f.c.fd, SO_RCVTIMEO, f.made.now_ns);
+        const waited closing = hold_until(least(v.until_ns, deadline), ender);
+        f.error = closing == waited::interrupted ? EINTR : closing == waited::due && deadline < v.until_ns ? EAGAIN : 0;
+        if (f.error) return true;
+        if (closing != waited::due) return false;
         sys::call(SYS_shutdown, f.c.fd, SHUT_RDWR);
         f.d->broken.store(true, std::memory_order_relaxed);
         f.result = 0;
@@ -453,9 +477,11 @@ bool send_through_bucket(frame& f) {
   begin_empty(bucket, now);
   const bool datagram = f.acts_as & cls::datagram_out;
   if (!nonblocking(f)) {
-    if (hold_until(through_bucket(bucket, f.moves, rate, now, true), r.id) != waited::interrupted) return true;
-    f.error = EINTR;
-    return false;
+    const std::uint64_t deadline = deadline_of(f.c.fd, SO_SNDTIMEO, now);
+    const bool in_time = through_bucket(bucket, f.moves, rate, now, false) <= deadline;
+    const waited w = hold_until(in_time ? through_bucket(bucket, f.moves, rate, now, true) : deadline, r.id);
+    f.error = w == waited::interrupted ? EINTR : w == waited::due && !in_time ? EAGAIN : 0;
+    return !f.error;
   }
   std::uint64_t piece = effects::bandwidth::bytes_in(effects::bandwidth::piece_ns, rate) + 1;
   if (piece > f.moves || datagram) piece = f.moves;
@@ -532,6 +558,7 @@ road enter_descriptor(frame& f, abi::class_set row) {
   if (!(matched & f.acts_as)) return road::pass;
   const bool input = f.acts_as & in_data, output = f.acts_as & out_data;
   if (input && (row & out_data)) f.acts_as &= f.c.fd2 >= 0 ? out_data : ~abi::class_set{0};  // splice: by the descriptor named
+  if (input && f.c.flags && (*f.c.flags & beside_the_queue)) return road::pass;
   f.peeks = f.c.flags && (*f.c.flags & MSG_PEEK);
   f.moves = asked_bytes(f.c);
   if (!f.gathered) f.wanted = f.moves;
@@ -668,7 +695,10 @@ long leave(frame& f, long result, int& error) {
   const std::uint64_t moved = result > 0 && f.moves ? static_cast<std::uint64_t>(result) : 0;
   if (input && result < 0 && error == EAGAIN) undecide(f.made);
   if (f.d && input && moved) {
-    if (f.made.verdict.corrupting) corrupt_in(f, least(moved, f.moves));
+    if (f.made.verdict.corrupting) {
+      if (lands_nowhere(f)) take_back(f, core::of(abi::effect::corrupt));
+      else corrupt_in(f, least(moved, f.moves));
+    }
     if (!f.peeks) consumed(*f.d, moved);
   } else if (f.d && (f.acts_as & cls::file_io) && moved && f.made.verdict.corrupting && !f.c.out) {
     corrupt_in(f, least(moved, f.moves));

@@ -28,6 +28,12 @@ int own_accept(abi::function_id self, int fd, Real real_call) {
 }
 
 // messages.cpp
+void forget_received(const msghdr& m);  // descriptors that came with a message are other things from now on
+inline bool may_bring_descriptors(const msghdr* m) { return m && m->msg_control && m->msg_controllen >= CMSG_LEN(sizeof(int)); }
+inline ssize_t received(const msghdr* m, ssize_t result) {
+  if (result >= 0 && may_bring_descriptors(m)) forget_received(*m);
+  return result;
+}
 int own_recvmmsg(int fd, mmsghdr* v, unsigned n, int flags, timespec* timeout);
 int own_sendmmsg(int fd, mmsghdr* v, unsigned n, int flags);
 

@@ -42,7 +42,7 @@ quick_answer ask_quickly(std::uint64_t function, abi::class_set row, int fd, con
   if (a.generation != page_generation() || !(head & row)) return a;
   const abi::class_set first = row & d.role & (abi::classes::stream_in | abi::classes::file_io);
   a.input = first & abi::classes::stream_in;
-  if (flags && a.input && (*flags & MSG_PEEK)) return a;
+  if (flags && a.input && (*flags & (MSG_PEEK | beside_the_queue))) return a;
   sole_rule& kept = d.sole[first ? 0 : 1];
   const sole_rule sole = kept;
   if (!sole.place || sole.pid != self.pid) return a;

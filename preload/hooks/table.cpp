@@ -26,8 +26,14 @@ namespace {
 // Look-ups are always noted (see ARCHITECTURE: rules by name arrive after them), so dns hooks never take the idle way.
 constexpr bool always_awake(abi::class_set c) { return c & abi::classes::dns; }
 
+// An argument that may come back with descriptors in it, which must be looked at afterwards.
+template <class T>
+constexpr bool brings_descriptors(T) { return false; }
+inline bool brings_descriptors(msghdr* m) { return may_bring_descriptors(m); }
+
 template <class First, class... Rest>
-[[gnu::always_inline]] inline bool short_way(abi::class_set mine, First first, Rest...) {
+[[gnu::always_inline]] inline bool short_way(abi::class_set mine, First first, Rest... rest) {
+  if ((brings_descriptors(rest) || ...)) return false;
   if constexpr (__is_same(First, int)) return surely_unmatched(first, mine);
   return false;
 }

@@ -106,6 +106,7 @@ void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], de
   check_clock(out, v);
   effects::situation s{.function = facts.function, .acts_as = facts.acts_as, .stream = d && (d->role & abi::classes::streams) != 0,
                        .size = facts.size, .now_ns = out.now_ns, .grows = facts.grows, .outstanding = facts.outstanding};
+  if (d && (facts.acts_as & abi::classes::stream_in)) s.least = d->own_threshold;
   if (d) s.passed = d->in_bytes.load(std::memory_order_relaxed) + d->out_bytes.load(std::memory_order_relaxed);
   effects::compose(out.judged, s, out.verdict);
   if (!bank_unchanged(v)) {  // the bank is being rewritten: what was read may be torn

@@ -396,6 +396,7 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
     unlock(d);
     return out;
   }
+  if (d.kind == descriptor_kind::tcp) out.least = d.own_threshold;  // polls of unix sockets do not look at it
   const queue q = queued(d, fd);
   std::uint64_t total = line->consumed + q.bytes;
   if (total < line->seen) {  // bytes left by a road that we do not see (splice, another process): the line moves on

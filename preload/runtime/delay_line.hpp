@@ -51,7 +51,8 @@ struct due {
   bool end = false;               // end of stream or error may be seen now
   bool gated = false;             // a delay is in force on this connection
   bool blocked = false;           // black-holed: nothing is due until the rule is gone
-  bool undue() const { return gated && bytes == 0 && !end && next_ns != 0; }
+  std::uint64_t least = 1;        // fewer bytes are nothing to be told of (the program's own SO_RCVLOWAT)
+  bool undue() const { return gated && bytes < least && !end && next_ns != 0; }
 };
 
 // Looks at what has arrived, stamps what is new (judging its delay), and says what is due. `function` is what the

@@ -64,6 +64,7 @@ void begin_identity(descriptor& d, std::uint64_t inode) {
   d.broken.store(false, std::memory_order_relaxed);
   d.redirected.store(false, std::memory_order_relaxed);
   d.ordinal = 0;
+  d.own_threshold = 1;
   d.role = 0;
   d.text[0] = 0;
   d.owner.store(0, std::memory_order_relaxed);
@@ -119,10 +120,14 @@ int socket_option(int fd, int name) {
 
 // A process that was killed while it held data back leaves its receive threshold on a socket that others share: nobody would
 // ever be told of what is there.
-void lower_stale_threshold(const descriptor& d, int fd) {
+// Learns the program's own on the way.
+void lower_stale_threshold(descriptor& d, int fd) {
   const delay_line* line = d.line.load(std::memory_order_acquire);
-  if ((line && line->threshold) || socket_option(fd, SO_RCVLOWAT) <= 1) return;
-  if (const int own = thresholds::take_back(d.inode)) sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, own);
+  int own = line && line->threshold ? line->own_threshold : socket_option(fd, SO_RCVLOWAT);
+  if (!(line && line->threshold) && own > 1) {
+    if (const int before = thresholds::take_back(d.inode)) sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, own = before);
+  }
+  d.own_threshold = own > 1 ? static_cast<std::uint32_t>(own) : 1;
 }
 
 void learn_socket(descriptor& d, int fd) {
@@ -135,7 +140,7 @@ void learn_socket(descriptor& d, int fd) {
   else if (domain == AF_UNIX && type == SOCK_STREAM) d.kind = descriptor_kind::unix_stream;
   else if (domain == AF_UNIX) d.kind = descriptor_kind::unix_datagram;
   else { d.kind = descriptor_kind::other; d.role = classes::close; return; }
-  if (d.kind == descriptor_kind::tcp && !d.listening) lower_stale_threshold(d, fd);
+  if ((d.kind == descriptor_kind::tcp && !d.listening) || d.kind == descriptor_kind::unix_stream) lower_stale_threshold(d, fd);
   const bool stream = type == SOCK_STREAM;
   d.role = (stream ? classes::streams : classes::datagrams) | classes::connect | classes::readiness | classes::close | classes::option;
   if (d.listening) d.role = classes::accept | classes::readiness | classes::close | classes::option;

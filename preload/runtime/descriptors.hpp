@@ -91,6 +91,7 @@ struct descriptor {
   std::uint64_t inode;
   std::uint64_t mask[4];                 // rules of the bank that match
   core::random_key key;                  // (endpoint, ordinal): what draws on this connection belong to
+  std::uint32_t own_threshold;           // SO_RCVLOWAT as the program has it
   std::uint32_t ordinal;                 // nth connection of this process to this endpoint
   std::uint32_t redirect_rule;
   std::atomic<std::uint32_t> charge_rule;          // whose delay charge_ns is
