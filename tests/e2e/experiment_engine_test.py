@@ -10,6 +10,7 @@ import time
 import unittest
 import xml.etree.ElementTree as xml
 
+import side_by_side
 from harness import BUILD, CTL, DONE, FAILED, SHIM, USAGE, SessionTest, alive, free_port, until
 
 HYPOTHESIS_FAILED = 4
@@ -266,6 +267,7 @@ class Documents(unittest.TestCase):
         for m in known["metrics"]:
             self.assertRegex(text, rf"(?m)^\| `{m['name']}` \|.*\| {re.escape(m['meaning'])} \|$")
 
+load_tests = side_by_side.share
 
 if __name__ == "__main__":
     unittest.main()

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
+import side_by_side
 from harness import BUILD, CTL, DONE, SessionTest, free_port, until
 
 HYPOTHESIS_FAILED = 4
@@ -97,6 +98,7 @@ class ShopExperiments(SessionTest):
         failed = self.run_it("network-latency", "off", HYPOTHESIS_FAILED)
         self.assertLessEqual({"p50 < 100ms", "max < 2500ms"}, failed)
 
+load_tests = side_by_side.share
 
 if __name__ == "__main__":
     unittest.main()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import unittest
 
+import side_by_side
 from control_socket import ControlSocket
 from harness import CTL, DONE, FAILED, NO_DAEMON, SHIM, USAGE, SessionTest, free_port, until
 
@@ -359,6 +360,7 @@ class ExperimentTable(SessionTest):
             self.assertIn(said, answer.err, line)
             self.assertEqual(self.daemons(), [])
 
+load_tests = side_by_side.share
 
 if __name__ == "__main__":
     unittest.main()

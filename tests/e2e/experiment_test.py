@@ -7,6 +7,7 @@ import signal
 import subprocess
 import unittest
 
+import side_by_side
 from harness import CTL, DONE, FAILED, SHIM, USAGE, SessionTest, alive, free_port, until
 
 HYPOTHESIS_FAILED = 4
@@ -177,6 +178,7 @@ class Experiment(SessionTest):
         self.assertIn("did you mean 'success_rate'", answer.json["error"]["message"])
         self.assertEqual(self.daemons(), [])
 
+load_tests = side_by_side.share
 
 if __name__ == "__main__":
     unittest.main()

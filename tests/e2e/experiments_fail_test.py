@@ -2,6 +2,7 @@
 experiment of examples/experiments fails, and for its own reason."""
 import unittest
 
+import side_by_side
 from harness import until
 from shop_experiments import WHY
 from shop_stage import StageTest
@@ -23,6 +24,8 @@ def add(name):
 
 for experiment in WHY:
     add(experiment)
+
+load_tests = side_by_side.share
 
 if __name__ == "__main__":
     unittest.main()

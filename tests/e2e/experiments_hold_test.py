@@ -4,6 +4,7 @@ import json
 import os
 import unittest
 
+import side_by_side
 from harness import FAILED
 from shop_experiments import WHY
 from shop_stage import EXPERIMENTS, StageTest
@@ -31,6 +32,8 @@ def add(name):
 
 for experiment in WHY:
     add(experiment)
+
+load_tests = side_by_side.share
 
 if __name__ == "__main__":
     unittest.main()

@@ -3,6 +3,7 @@ breakers, fallback and time-outs, for its own reason."""
 import os
 import unittest
 
+import side_by_side
 from harness import DONE, USAGE
 from shop_stage import EXPERIMENTS, HYPOTHESIS_FAILED, StageTest
 
@@ -58,6 +59,8 @@ def add(name):
 
 for experiment in WHY:
     add(experiment)
+
+load_tests = side_by_side.share
 
 if __name__ == "__main__":
     unittest.main()
