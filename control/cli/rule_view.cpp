@@ -1,5 +1,6 @@
 #include "rule_view.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "chaos/abi/functions.hpp"
@@ -102,6 +103,17 @@ std::string event_line(const json& e) {
   line += joined(did, ", ");
   if (flag_of(e, "dry_run")) line += paint(ink::cyan, " [dry run]");
   return line + "  " + paint(ink::dim, "(" + text_of(e, "rule_name", text_of(e, "rule")) + ")");
+}
+
+std::string stack_lines(const json& e) {
+  std::string lines;
+  for (const auto& frame : array_of(e, "stack"))
+    if (frame.is_string()) {
+      std::string text = frame.get<std::string>();  // of the target's making
+      std::replace_if(text.begin(), text.end(), [](unsigned char c) { return c < 32 || c == 127; }, '?');
+      lines += "    " + paint(ink::dim, text) + "\n";
+    }
+  return lines;
 }
 
 }  // namespace chaos::cli

@@ -205,7 +205,7 @@ class examination {
     const auto kind = compiled_ ? compiled_->rule.kind : abi::effect::count;
     for (const auto& p : processes_) {
       if (kind == abi::effect::enomem && (p.limits & abi::attach_limits::own_allocator)) say("own_allocator", who(p) + " brings its own malloc");
-      if (!option("stack").empty() && (p.limits & abi::attach_limits::no_stacks)) say("no_stacks", who(p) + " was started without --stacks");
+      if (!option("stack").empty() && (p.limits & abi::attach_limits::no_stacks)) say("no_stacks", who(p) + " was started without stacks: chaos-ctl run --stacks -- CMD");
       if ((p.limits & abi::attach_limits::io_uring) && compiled_ && about_connections(compiled_->rule))
         say("io_uring", who(p) + " has asked for io_uring, which no preload sees: chaos-ctl run --no-io-uring");
     }

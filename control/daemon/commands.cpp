@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "control/proc/match.hpp"
 #include "control/rules/values.hpp"
 #include "daemon.hpp"
 #include "defaults.hpp"
@@ -136,6 +137,13 @@ result<const experiment*> daemon::experiment_of(const rule_spec& spec) {
   return pid == getpid() ? experiments_.of_pid(pid, spec.get(rules::option::name_)) : experiments_.of_pid(pid);
 }
 
+daemon::stack_reach daemon::stacks_within(const rules::compiled_rule& r) const {
+  stack_reach out;
+  for (const attached_process& p : processes_.living())
+    if (proc::means_process(r, {p.pid, p.run, p.comm, p.executable})) ++(p.limits & abi::attach_limits::no_stacks ? out.without : out.with);
+  return out;
+}
+
 void daemon::install(client_id who, std::vector<rule_spec> specs, std::uint64_t run,
                      std::function<void(const result<std::vector<std::uint32_t>>&, std::vector<std::string>)> then) {
   if (const auto good = permitted(specs); !good) return then(good.error(), {});
@@ -150,6 +158,10 @@ void daemon::install(client_id who, std::vector<rule_spec> specs, std::uint64_t 
     if (compiled->owner && start_ticks_of(static_cast<std::int32_t>(compiled->owner)) == 0)
       return job.then(problem{problem_code::not_found, "--owner: there is no process " + std::to_string(compiled->owner),
                               std::to_string(compiled->owner), {}}, {});
+    if (compiled->rule.stack_glob && run == 0)
+      if (const stack_reach reach = stacks_within(*compiled); reach.without && !reach.with)
+        return job.then(problem{problem_code::not_allowed, "--stack looks at call stacks, and no attached process that the rule means was started for that: "
+                                                           "chaos-ctl run --stacks -- CMD, or CHAOS_STACKS=1 in its environment", "--stack", {}}, {});
     for (const std::string& name : compiled->hostnames) {
       resolver_.ask(name);
       if (!rules_.knows(name)) job.names.push_back(name);  // else what is known will do until the answer comes
@@ -182,6 +194,12 @@ void daemon::finish_installs(bool by_time) {
           warnings.push_back("rule " + std::to_string(id) + " ends by itself in " +
                              rules::format_duration(how_.default_for_ns.value_or(rules::default_for_ns)) +
                              "; --for DURATION or --forever says otherwise");
+        if (r.compiled.rule.stack_glob && r.compiled.rule.run == 0) {
+          const stack_reach reach = stacks_within(r.compiled);
+          if (reach.without)
+            warnings.push_back("--stack: " + std::to_string(reach.without) + " of the attached processes that it means were started without chaos-ctl run --stacks, and the rule does nothing there");
+          else if (!reach.with) warnings.push_back("--stack: the rule acts in processes that are started with chaos-ctl run --stacks -- CMD, and none is attached");
+        }
         for (const std::string& name : r.compiled.hostnames) {
           const bool unknown = std::find(job.names.begin(), job.names.end(), name) != job.names.end();
           bool resolved = false;
@@ -348,13 +366,26 @@ void daemon::schedule_told(client_id who, const json& body) {
 }
 
 void daemon::watch(client_id who, const json& body) {
-  answer(who, json{{"watching", true}});
+  std::vector<std::string> warnings;
+  if (body.value("stacks", json()) == true) {
+    stack_watchers_.insert(who);
+    page_.want_stacks(true);
+    const auto living = processes_.living();
+    if (std::none_of(living.begin(), living.end(), [](const attached_process& p) { return !(p.limits & abi::attach_limits::no_stacks); }))
+      warnings.push_back("no attached process was started for call stacks: chaos-ctl run --stacks -- CMD, or CHAOS_STACKS=1 in its environment");
+  }
+  answer(who, json{{"watching", true}}, std::move(warnings));
   server_.make_watcher(who);
   std::uint64_t last = 0;
   if (const json n = body.value("last", json()); n.is_number_unsigned()) last = n.get<std::uint64_t>();
   const auto& recent = timeline_.recent();
   for (std::size_t i = recent.size() - std::min<std::size_t>(recent.size(), last); i < recent.size(); ++i) server_.send_line(who, recent[i]);
   set_pace();
+}
+
+void daemon::client_gone(client_id who) {
+  runner_gone(who);
+  if (stack_watchers_.erase(who) && stack_watchers_.empty()) page_.want_stacks(false);
 }
 
 }  // namespace chaos::daemon

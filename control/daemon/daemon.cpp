@@ -44,7 +44,7 @@ daemon::daemon(protocol::session_location where, const settings& how, page_write
       experiments_(how_.experiments_max),
       experiments_file_(where_.file("experiments.json")),
       closer_(loop_, where_.file(abi::closing_socket_name)),
-      server_(loop_, listening_fd, [this](client_id who, const protocol::request& r) { handle(who, r); }, [this](client_id who) { runner_gone(who); }),
+      server_(loop_, listening_fd, [this](client_id who, const protocol::request& r) { handle(who, r); }, [this](client_id who) { client_gone(who); }),
       timeline_(where_.file(abi::timeline_name), [this](std::uint32_t id) { return rules_.names_of(id); },
                 [this](const std::string& line) { server_.broadcast(line); }),
       drain_(report_, std::min(timeline::next_ticket(where_.file(abi::timeline_name)), report_.ring_head())),
@@ -68,6 +68,7 @@ daemon::daemon(protocol::session_location where, const settings& how, page_write
   restore_experiments();
   const std::uint64_t seed = how_.seed ? *how_.seed : saved.seed ? *saved.seed : random_seed();
   page_.take_over(seed, static_cast<int>(getpid()));
+  page_.want_stacks(false);
   page_.set_sinks(sinks_.ports());
   const unsigned back = rules_.restore(saved, seed, how_.restore);
   if (back) {
@@ -153,7 +154,7 @@ void daemon::drain_events() {
       rules_.count_event(e.rule);
       if (how_.metrics) delays_.count(e.effect, e.delay_ns);
     }
-    timeline_.take(seq, e, now);
+    timeline_.take(seq, e, now, e.flags & abi::event_flags::stack ? report_.stack(seq) : std::vector<std::string>());
   });
   timeline_.tick(now);
   crowded_ = drain_.next() - first > crowd;

@@ -5,6 +5,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,12 +74,18 @@ class daemon {
   void stop(client_id who);
   void watch(client_id who, const json& body);
   void schedule_told(client_id who, const json& body);
+  void client_gone(client_id who);
   void answer(client_id who, const rules::result<json>& outcome, std::vector<std::string> warnings = {});
   // Checks the specs, resolves their names (with a deadline), puts them in force, and hands the ids to `then`.
   void install(client_id who, std::vector<rules::rule_spec> specs, std::uint64_t run,
                std::function<void(const rules::result<std::vector<std::uint32_t>>&, std::vector<std::string>)> then);
   void finish_installs(bool by_time);
   rules::result<std::vector<std::uint32_t>> selected(const json& body) const;
+  // Who of the living a rule means, by whether call stacks can be looked at there.
+  struct stack_reach {
+    unsigned with = 0, without = 0;
+  };
+  stack_reach stacks_within(const rules::compiled_rule& r) const;
   // `enabled`, the stop file, and the blast radius where the owner of a rule runs an experiment.
   rules::result<rules::done> permitted(const std::vector<rules::rule_spec>& specs);
   rules::result<const experiment*> experiment_of(const rules::rule_spec& spec);  // that its owner runs; null: none
@@ -175,6 +182,7 @@ class daemon {
   std::uint64_t renewals_ = 0;
   std::uint64_t own_events_ = 0;  // on the timeline without having been in the ring
   std::list<install_job> installs_;
+  std::set<client_id> stack_watchers_;            // who want call stacks with the events
   std::vector<client_id> breaker_askers_;         // who wait for `breaker list`
   std::vector<expected_process> expected_;
   std::vector<json> missing_;                     // processes that never attached

@@ -37,6 +37,7 @@ class page_writer {
   void clear_stop() { page_->stop.store(0, std::memory_order_release); }
   void take_over(std::uint64_t seed, int pid);  // seed, pid; what an earlier daemon left is disarmed first
   void set_sinks(const abi::sink_ports& sinks) { page_->sinks = sinks; }
+  void want_stacks(bool wanted) { page_->stacks_wanted.store(wanted, std::memory_order_relaxed); }
   void leave() { page_->daemon_pid.store(0, std::memory_order_release); }
 
   // Commands for breakers. In force are those that last; of `close` and `reset` only the sequence stays.

@@ -15,8 +15,7 @@ namespace {
 constexpr struct {
   std::uint32_t bit;
   const char* name;
-} limit_names[] = {{abi::attach_limits::no_stacks, "no_stacks"},
-                   {abi::attach_limits::seccomp, "seccomp"},
+} limit_names[] = {{abi::attach_limits::seccomp, "seccomp"},
                    {abi::attach_limits::own_allocator, "own_allocator"},
                    {abi::attach_limits::io_uring, "io_uring"}};
 
@@ -72,7 +71,7 @@ nlohmann::json processes::describe(const attached_process& p) {
     if (p.limits & l.bit) limits.push_back(l.name);
   nlohmann::json out{{"pid", p.pid}, {"name", p.comm.empty() ? p.executable.substr(base == std::string::npos ? 0 : base + 1) : p.comm},
                      {"executable", p.executable}, {"attached_ms", p.attached_ns / 1'000'000}, {"functions", p.functions},
-                     {"limits", limits}, {"parent", p.parent}, {"ordinal", p.ordinal}, {"generation", p.generation}};
+                     {"limits", limits}, {"parent", p.parent}, {"ordinal", p.ordinal}, {"generation", p.generation}, {"stacks", !(p.limits & abi::attach_limits::no_stacks)}};
   if (p.run) out["run"] = p.run;
   return out;
 }

@@ -199,4 +199,29 @@ std::vector<plain_ring_slot> report_reader::ring(std::uint64_t first, std::uint6
   return out;
 }
 
+namespace {
+
+struct plain_stack_slot {  // stack_slot without atomics: a copy
+  std::uint64_t sequence;
+  std::uint32_t bytes, reserved;
+  char text[sizeof abi::stack_slot::text];
+};
+static_assert(sizeof(plain_stack_slot) == sizeof(abi::stack_slot));
+
+}  // namespace
+
+std::vector<std::string> report_reader::stack(std::uint64_t ticket) const {
+  const std::size_t at = OFFSET(stacks) + ticket % abi::stack_slots * sizeof(abi::stack_slot);
+  const std::uint64_t done = 2 * ticket + 2;
+  plain_stack_slot slot;
+  std::uint64_t after = 0;
+  read(&slot, sizeof slot, at);
+  read(&after, sizeof after, at);  // whether it was written over meanwhile
+  if (slot.sequence != done || after != done || slot.bytes > sizeof slot.text) return {};
+  std::vector<std::string> out;
+  for (std::size_t from = 0; from < slot.bytes && out.size() < abi::stack_frame_max; from += out.back().size() + 1)
+    out.push_back(bounded(slot.text + from, slot.bytes - from));
+  return out;
+}
+
 }  // namespace chaos::daemon

@@ -72,6 +72,8 @@ class report_reader {
   std::uint64_t ring_head() const;
   // Copies of the slots of tickets [first, first + count); count <= ring_slots. Fewer when the page ends early.
   std::vector<plain_ring_slot> ring(std::uint64_t first, std::uint64_t count) const;
+  // The frames of the call stack of the event with this ticket; empty when it has none, or a later event's stands there by now.
+  std::vector<std::string> stack(std::uint64_t ticket) const;
 
  private:
   bool read(void* into, std::size_t n, std::size_t at) const;

@@ -71,7 +71,7 @@ timeline::~timeline() {
   if (fd_ >= 0) close(fd_);
 }
 
-std::string timeline::format(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns, const std::optional<cause>& after) {
+std::string timeline::format(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns, const std::optional<cause>& after, std::span<const std::string> stack) {
   const auto kind = static_cast<unsigned>(e.kind);
   const std::string_view about(e.text, strnlen(e.text, sizeof e.text));
   std::string out = "{";
@@ -113,10 +113,18 @@ std::string timeline::format(std::uint64_t seq, const abi::event& e, std::uint64
       key(out, flag.name);
       out += "true";
     }
+  if (!stack.empty()) {
+    key(out, "stack");
+    for (std::size_t i = 0; i < stack.size(); ++i) {
+      out += i ? ',' : '[';
+      add_text(out, stack[i]);
+    }
+    out += ']';
+  }
   return out + "}\n";
 }
 
-void timeline::take(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns) {
+void timeline::take(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns, std::span<const std::string> stack) {
   const std::optional<cause> after = causes_.take(seq, e);
   second& s = seconds_[e.rule];
   if (now_ns - s.began_ns >= 1'000'000'000) {
@@ -125,7 +133,7 @@ void timeline::take(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns
   }
   if (s.lines < lines_a_second) {
     ++s.lines;
-    say(format(seq, e, now_ns, after));
+    say(format(seq, e, now_ns, after, stack));
   } else {
     ++s.held;
     s.delay_ns += e.delay_ns;

@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
 
 #include "callers.hpp"
@@ -29,7 +30,8 @@ class timeline {
   timeline(const timeline&) = delete;
   timeline& operator=(const timeline&) = delete;
 
-  void take(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns);
+  // `stack`: frames as text, the innermost first; empty: nobody asked for them.
+  void take(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns, std::span<const std::string> stack = {});
   void tick(std::uint64_t now_ns);          // ends seconds: aggregated lines come out
   void say(const std::string& line);        // a line of the daemon's own, with its newline
   void flush();                             // what is buffered goes to the file
@@ -45,7 +47,7 @@ class timeline {
     std::uint64_t began_ns = 0, lines = 0, held = 0, delay_ns = 0, last_seq = 0, last_ns = 0;
   };
 
-  std::string format(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns, const std::optional<cause>& after);
+  std::string format(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns, const std::optional<cause>& after, std::span<const std::string> stack);
   void end_second(std::uint32_t rule, second& s);
   void rotate();
 

@@ -122,7 +122,7 @@ class compilation {
 
   result<done> filters() {
     for (const auto& [o, field] : {std::pair{option::process_, &r_.process_glob}, {option::thread_, &r_.thread_glob},
-                                   {option::caller_, &r_.caller_glob}}) {
+                                   {option::caller_, &r_.caller_glob}, {option::stack_, &r_.stack_glob}}) {
       if (!given(o)) continue;
       if (const auto good = check_glob(flag_of(o), spec_.get(o)); !good) return good;
       *field = pool(spec_.get(o));

@@ -61,7 +61,7 @@ constexpr bool could_apply(const abi::rule& r, const facts_of_call& f) {
          (r.ends_at_ns == 0 || f.now_ns < r.ends_at_ns);
 }
 
-// Host: bool on_connection() const; bool thread_is(const rule&), caller_is(const rule&); void matched(const rule&);
+// Host: bool on_connection() const; bool thread_is(const rule&), caller_is(const rule&), stack_is(const rule&); void matched(const rule&);
 // rule_state& state(const rule&, scope); random_key key(const rule&, scope); std::uint64_t passed(scope, rule_state&,
 // bytes of this call): bytes that have passed in the scope since the rule first met it.
 // `mask` holds one bit for each rule of the bank that applies to this process and descriptor.
@@ -76,6 +76,7 @@ void judge(const abi::rule_bank& bank, const std::uint64_t (&mask)[4], const fac
       if (!could_apply(r, facts)) continue;
       if (r.thread_glob && !host.thread_is(r)) continue;
       if (r.caller_glob && !host.caller_is(r)) continue;
+      if (r.stack_glob && !host.stack_is(r)) continue;  // the dearest question comes last
       if (!facts.operation) host.matched(r);
       if (out.matched < fired_max) out.matched_slots[out.matched] = static_cast<std::uint16_t>(r.slot);
       ++out.matched;

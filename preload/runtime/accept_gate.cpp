@@ -118,7 +118,7 @@ void tell(abi::function_id function, const descriptor& d, int fd, taken_connecti
   for (unsigned i = 0; i < t.made.judged.count; ++i) {
     injection& told = t.told[i];
     if (told.delay_ns > really) told.delay_ns = really;  // let go early
-    report_injection(told, {function, now, 0, d.ordinal, text, caller, abi::event_flags::gated});
+    report_injection(told, {function, now, 0, d.ordinal, text, caller, abi::event_flags::gated, nullptr});
     if (told.delay_ns && !(told.flags & abi::event_flags::dry_run)) add_delay(told.slot, told.delay_ns);
   }
 }

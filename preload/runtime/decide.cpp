@@ -7,6 +7,7 @@
 #include "lanes.hpp"
 #include "modules.hpp"
 #include "owner.hpp"
+#include "stack.hpp"
 #include "states.hpp"
 
 namespace chaos {
@@ -17,6 +18,10 @@ struct runtime_host {
   const rule_view& v;
   const void* caller;
   core::rule_state* latest[3] = {};  // that was asked for, by chain
+  bool walked = false;
+  call_stack stack;  // not initialised: most calls never ask
+
+  runtime_host(descriptor* of, const rule_view& rules, const void* by) : d(of), v(rules), caller(by) {}
 
   bool on_connection() const { return d && (d->role & (abi::classes::data | abi::classes::connect)); }
 
@@ -26,6 +31,12 @@ struct runtime_host {
     return core::glob_match(core::pool_text(*v.bank, r.thread_glob), name);
   }
   bool caller_is(const abi::rule& r) const { return module_matches(caller, core::pool_text(*v.bank, r.caller_glob)); }
+
+  bool stack_is(const abi::rule& r) {
+    if (!walked) walk_stack(stack);
+    walked = true;
+    return stack_matches(stack, core::pool_text(*v.bank, r.stack_glob));
+  }
 
   void matched(const abi::rule& r) const { count_match(r); }
 
@@ -100,7 +111,7 @@ void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], de
   for (unsigned w = 0; w < 4; ++w) any |= (in_force[w] = mask[w] & v.mask[w]) != 0;
   if (d) own_or_share(*d);
   if (!any) return;
-  runtime_host host{.d = d, .v = v, .caller = caller};
+  runtime_host host(d, v, caller);
   core::judge(*v.bank, in_force, facts, host, out.judged);
   if (!out.judged.count) return;
   check_clock(out, v);
@@ -127,9 +138,12 @@ void undecide(decision& made) {
 }
 
 void report_fired(const decision& made, const char* text, std::uint32_t connection, std::uint64_t bytes, const void* caller, std::uint8_t flags) {
+  call_stack stack;
+  stack.count = 0;
+  if (made.judged.count && stacks_on() && page->stacks_wanted.load(std::memory_order_relaxed)) walk_stack(stack);
   for (unsigned i = 0; i < made.judged.count; ++i) {
     const core::fired_rule& f = made.judged.fired[i];
-    report_injection(f, {made.function, made.now_ns, bytes, connection, text, caller, flags});
+    report_injection(f, {made.function, made.now_ns, bytes, connection, text, caller, flags, stack.count ? &stack : nullptr});
     if (f.delay_ns && !f.rule->dry_run) add_delay(f.rule->slot, f.delay_ns);
   }
 }

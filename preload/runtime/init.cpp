@@ -13,6 +13,7 @@
 #include "lanes.hpp"
 #include "process.hpp"
 #include "real.hpp"
+#include "stack.hpp"
 
 namespace chaos {
 
@@ -119,7 +120,7 @@ void attach() {
   s.start_ticks = start_ticks();
   s.attached_ns = sys::now_ns();
   s.run = self.run;
-  s.limits.store(0, std::memory_order_relaxed);
+  s.limits.store(stacks_on() ? 0 : abi::attach_limits::no_stacks, std::memory_order_relaxed);
   s.generation.store(0, std::memory_order_relaxed);
   s.parent = static_cast<int>(sys::call(SYS_getppid));
   s.functions = abi::function_count;
@@ -215,6 +216,8 @@ __attribute__((constructor)) static void start_up(int, char**, char** envp) {
   // Only in the constructor's own copy do these strings stay what they are; later readers use what was derived here.
   self.pid = sys::pid();
   know_ourselves();
+  const char* stacks = initial_environment(abi::env_stacks);
+  find_stacks(stacks && *stacks && strcmp(stacks, "0") != 0);
   if (attach_session()) hooks::edit_environment(environment);
 }
 

@@ -11,9 +11,18 @@ abi::rule_counters* counters_of(unsigned slot) {
   return report && slot < abi::rule_max ? &report->rules[slot] : nullptr;
 }
 
+// Beside the event, before it is marked done.
+void put_stack(std::uint64_t ticket, const call_stack& stack) {
+  abi::stack_slot& slot = report->stacks[ticket % abi::stack_slots];
+  slot.sequence.store(2 * ticket + 1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  slot.bytes = describe_stack(stack, slot.text, sizeof slot.text);
+  slot.sequence.store(2 * ticket + 2, std::memory_order_release);
+}
+
 // One slot of the ring, filled in place by `write`. A reader checks the sequence around what it copies.
 template <class Write>
-void publish(Write write) {
+void publish(Write write, const call_stack* stack = nullptr) {
   const std::uint64_t ticket = report->ring_head.fetch_add(1, std::memory_order_acq_rel);
   abi::ring_slot& slot = report->ring[ticket % abi::ring_slots];
   slot.sequence.store(2 * ticket + 1, std::memory_order_relaxed);
@@ -22,6 +31,10 @@ void publish(Write write) {
   e.pid = self.pid;
   e.tid = cached_tid();
   write(e);
+  if (stack) {
+    put_stack(ticket, *stack);
+    e.flags |= abi::event_flags::stack;
+  }
   slot.sequence.store(2 * ticket + 2, std::memory_order_release);
   // The ring is larger than the nearest caches: fetch the next slot now, or the next locked addition waits for its stores.
   const char* next = reinterpret_cast<const char*>(&report->ring[(ticket + 1) % abi::ring_slots]);
@@ -81,7 +94,7 @@ void report_injection(const injection& i, const happening& h) {
     e.caller = reinterpret_cast<std::uint64_t>(h.caller);
     e.effect = static_cast<std::uint8_t>(i.kind);
     if (!put_text(e, h.text ? h.text : "", h.text ? strlen(h.text) : 0)) e.flags |= abi::event_flags::truncated;
-  });
+  }, h.stack);
 }
 
 bool publish_plain(abi::event_kind kind, const char* text, std::size_t n) {

@@ -4,6 +4,7 @@
 
 #include "preload/core/judge.hpp"
 #include "process.hpp"
+#include "stack.hpp"
 
 namespace chaos {
 
@@ -18,6 +19,7 @@ struct happening {
   const char* text;            // what it acted on; copied
   const void* caller;
   std::uint8_t flags;
+  const call_stack* stack;     // nullptr: nobody asked
 };
 
 // What is told of a rule that took effect. It may be told when the rule has gone.

@@ -19,7 +19,7 @@ using namespace chaos;
 off_t place(fuzz::input& in) {
   constexpr std::size_t parts[] = {0, offsetof(abi::report_page, ring_head), offsetof(abi::report_page, session), offsetof(abi::report_page, rules),
                                    offsetof(abi::report_page, attached), offsetof(abi::report_page, ordinals), offsetof(abi::report_page, breakers),
-                                   offsetof(abi::report_page, ring)};
+                                   offsetof(abi::report_page, ring), offsetof(abi::report_page, stacks)};
   const std::size_t part = parts[in.number<std::uint8_t>() % std::size(parts)];
   return static_cast<off_t>((part + in.number<std::uint16_t>()) % sizeof(abi::report_page));
 }
@@ -37,7 +37,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::uint64_t told = 0;
   const auto take = [&](std::uint64_t seq, const abi::event& e) {
     static daemon::timeline timeline(folder.path() + "/timeline.jsonl", [](std::uint32_t) { return daemon::rule_names{}; }, [](const std::string&) {});
-    timeline.take(seq, e, e.time_ns);
+    const auto stack = report.stack(seq);
+    std::size_t letters = 0;
+    for (const std::string& frame : stack) letters += frame.size() + 1;
+    fuzz::require(stack.size() <= abi::stack_frame_max && letters <= sizeof abi::stack_slot::text + 1, "a stack is no longer than its slot");
+    timeline.take(seq, e, e.time_ns, stack);
     ++told;
   };
   fuzz::input in(data, size);

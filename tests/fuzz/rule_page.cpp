@@ -16,6 +16,7 @@ struct host {
   bool on_connection() const { return connected; }
   bool thread_is(const abi::rule&) const { return true; }
   bool caller_is(const abi::rule&) const { return true; }
+  bool stack_is(const abi::rule&) const { return true; }
   void matched(const abi::rule&) {}
   core::rule_state& state(const abi::rule& r, abi::scope) { return states[r.id % 2]; }
   core::random_key key(const abi::rule& r, abi::scope) const { return {r.key}; }

@@ -57,6 +57,12 @@ rules::result<rules::compiled_rule> compiled(const std::string& text, std::uint3
   return rules::compile(*spec, setting);
 }
 
+daemon::report_reader opened_report(const protocol::session_location& where) {
+  auto reader = daemon::report_reader::open(where);
+  if (!reader) throw std::runtime_error(reader.error().message);
+  return std::move(*reader);
+}
+
 }  // namespace
 
 session::session(const std::string& base)
@@ -64,6 +70,7 @@ session::session(const std::string& base)
       writer_(writer_in(where_)),
       page_(mapped<abi::rule_page>(where_.file(abi::rule_page_name), abi::rule_page_magic)),
       report_(mapped<abi::report_page>(where_.file(abi::report_page_name), abi::report_page_magic)),
+      reader_(opened_report(where_)),
       next_(writer_.highest_id() + 1) {
   writer_.renew_lease();
 }
@@ -152,6 +159,16 @@ std::vector<abi::event> session::events(std::uint32_t rule) const {
     const abi::ring_slot& slot = report_->ring[t % abi::ring_slots];
     if (slot.sequence.load() != 2 * t + 2) continue;
     if (rule == 0 || slot.entry.rule == rule) out.push_back(slot.entry);
+  }
+  return out;
+}
+
+std::vector<std::vector<std::string>> session::stacks(std::uint32_t rule) const {
+  std::vector<std::vector<std::string>> out;
+  for (std::uint64_t t = 0, head = report_->ring_head.load(); t < head; ++t) {
+    const abi::ring_slot& slot = report_->ring[t % abi::ring_slots];
+    if (slot.sequence.load() != 2 * t + 2 || slot.entry.rule != rule || !(slot.entry.flags & abi::event_flags::stack)) continue;
+    out.push_back(reader_.stack(t));
   }
   return out;
 }

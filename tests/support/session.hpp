@@ -14,6 +14,7 @@
 
 #include "chaos/abi/report_page.hpp"
 #include "control/daemon/page_writer.hpp"
+#include "control/daemon/report_reader.hpp"
 #include "control/rules/compile.hpp"
 
 namespace chaos::testing_support {
@@ -39,6 +40,8 @@ class session {
 
   counts count(std::uint32_t id) const;
   std::vector<abi::event> events(std::uint32_t rule = 0) const;  // that are still in the ring, oldest first
+  void want_stacks(bool wanted) { writer_.want_stacks(wanted); }
+  std::vector<std::vector<std::string>> stacks(std::uint32_t rule) const;      // of its events, those that have one
   const abi::report_page& report() const { return *report_; }
   const abi::rule_page& page() const { return writer_.page(); }
   bool attached(int pid) const;
@@ -59,6 +62,7 @@ class session {
   daemon::page_writer writer_;
   abi::rule_page* page_;
   abi::report_page* report_;
+  daemon::report_reader reader_;
   std::uint64_t seed_ = 1;
   std::uint32_t next_ = 1;
   std::map<std::uint32_t, std::unique_ptr<rules::compiled_rule>> rules_;

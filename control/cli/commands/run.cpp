@@ -106,6 +106,11 @@ void prepend(const char* name, const std::string& value, const char* separator) 
   setenv(name, (old && *old ? value + separator + old : value).c_str(), 1);
 }
 
+bool stacks_asked_for(const invocation& from) {
+  const char* const set = std::getenv(abi::env_stacks);
+  return from.has("--stacks") || (set && *set && std::strcmp(set, "0") != 0);
+}
+
 result<json> rules_of(const invocation& from) {
   json checked = json::array();
   const auto found = from.options.find("--set");
@@ -116,6 +121,8 @@ result<json> rules_of(const invocation& from) {
     const auto spec = rules::spec_from_words(*words);
     if (!spec) return spec.error();
     if (const auto possible = check_rules({&*spec, 1}, true); !possible) return possible.error();
+    if (spec->has(rules::option::stack_) && !stacks_asked_for(from))
+      return problem{problem_code::not_allowed, "a rule with --stack looks at call stacks, which needs chaos-ctl run --stacks", "--stack", {"--stacks"}};
     checked.push_back(rules::json_of(*spec));
   }
   return checked;
@@ -153,6 +160,7 @@ int run(const invocation& from) {
   }
   setenv(abi::env_dir, where->base.c_str(), 1);
   setenv(abi::env_session, where->session.c_str(), 1);
+  if (from.has("--stacks")) setenv(abi::env_stacks, "1", 1);
   prepend("LD_PRELOAD", program->needs_asan_first ? program->asan_library + ":" + *library : *library, ":");
   if (from.session == "new" && isatty(2)) note("CHAOS_SESSION=" + where->session);
 

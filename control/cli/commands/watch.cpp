@@ -30,8 +30,12 @@ int watch(const invocation& from) {
   if (!where) return report(where.error(), from);
   auto link = daemon_for(from, *where);
   if (!link) return report(link.error(), from);
-  auto begun = link->call(protocol::command::watch, *last ? json{{"last", *last}} : json::object());
+  json how = json::object();
+  if (*last) how["last"] = *last;
+  if (from.has("--stacks")) how["stacks"] = true;
+  auto begun = link->call(protocol::command::watch, how);
   if (!begun) return report(begun.error(), from);
+  for (const auto& w : begun->warnings) warn(w);
   while (*left > 0) {
     const auto line = link->read_line(std::chrono::hours(1));
     if (!line) {
@@ -40,7 +44,8 @@ int watch(const invocation& from) {
     }
     if (line->empty()) continue;
     if (from.json) print(*line + "\n");
-    else if (const json event = json::parse(*line, nullptr, false); event.is_object()) print(event_line(event) + "\n");
+    else if (const json event = json::parse(*line, nullptr, false); event.is_object())
+      print(event_line(event) + "\n" + (from.has("--stacks") ? stack_lines(event) : ""));
     --*left;
   }
   return exits::done;

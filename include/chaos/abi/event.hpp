@@ -7,7 +7,7 @@ namespace chaos::abi {
 enum class event_kind : std::uint8_t { injection, annotation, attach, lapse, released };
 
 namespace event_flags {
-inline constexpr std::uint8_t dry_run = 1, late = 2, truncated = 4, blocked = 8, gated = 16;
+inline constexpr std::uint8_t dry_run = 1, late = 2, truncated = 4, blocked = 8, gated = 16, stack = 32;  // stack: stands in report_page::stacks
 }
 
 struct event {

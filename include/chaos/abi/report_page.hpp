@@ -18,6 +18,8 @@ inline constexpr unsigned attach_max = 512;
 inline constexpr unsigned ring_slots = 4096;  // a power of two
 inline constexpr unsigned ordinal_slots = 1024;
 inline constexpr unsigned lane_max = 128;     // CPUs that have counters of their own
+inline constexpr unsigned stack_slots = 256;  // a power of two: the stacks of the latest events, while they are asked for
+inline constexpr unsigned stack_frame_max = 32;
 
 struct rule_counters {
   std::atomic<std::uint32_t> rule;   // id that these count for; chaosd zeroes the line before it gives a slot out again
@@ -50,7 +52,7 @@ struct session_counters {
 };
 
 namespace attach_limits {  // what the shim found that it can not do in this process
-inline constexpr std::uint32_t no_stacks = 1;       // libunwind not loaded
+inline constexpr std::uint32_t no_stacks = 1;       // was not started for it (CHAOS_STACKS), or it can not be done here
 inline constexpr std::uint32_t seccomp = 2;
 inline constexpr std::uint32_t own_allocator = 4;   // malloc of the program itself wins over the hook
 inline constexpr std::uint32_t io_uring = 8;        // io_uring was asked for
@@ -85,6 +87,15 @@ struct breaker_slot {
 struct ring_slot { std::atomic<std::uint64_t> sequence; event entry; };  // 2·ticket+1: being written; 2·ticket+2: done
 static_assert(sizeof(ring_slot) == 192);
 
+// The call stack of the event with the same ticket; `sequence` as in the ring, so that a stack is never shown with another's
+// event. As text: a program that has ended by the time it is read can not be asked what its addresses meant.
+struct stack_slot {
+  std::atomic<std::uint64_t> sequence;
+  std::uint32_t bytes, reserved;
+  char text[2032];                        // "module(function+0x1f)\0", one after the other, the innermost call first
+};
+static_assert(sizeof(stack_slot) == 2048);
+
 struct report_page {
   std::uint64_t magic;
   std::uint32_t version;
@@ -100,6 +111,7 @@ struct report_page {
   alignas(64) ring_slot ring[ring_slots];
   threshold_slot thresholds[threshold_slots];
   alignas(64) rule_lane lanes[lane_max][rule_max];
+  stack_slot stacks[stack_slots];
 };
 
 }  // namespace chaos::abi

@@ -13,7 +13,7 @@
 namespace chaos::abi {
 
 inline constexpr std::uint64_t rule_page_magic = 0x63686130'72756c65;    // "cha0rule"
-inline constexpr std::uint32_t abi_version = 3;
+inline constexpr std::uint32_t abi_version = 4;
 
 inline constexpr std::uint64_t lease_ns = 3'000'000'000;         // how far ahead of now a lease may lie
 inline constexpr std::uint64_t lease_renewal_ns = 1'000'000'000;
@@ -50,7 +50,7 @@ struct rule_page {
   std::uint64_t session_seed;
   sink_ports sinks;
   std::atomic<std::uint32_t> breaker_generation;     // changes with every breaker command, and to ask for counters
-  std::uint32_t reserved1;
+  std::atomic<std::uint32_t> stacks_wanted;          // events carry their call stacks: somebody watches them
 
   // Commands in force, by the name of the breaker. Written command first, then sequence (higher than any other's in the
   // page), then breaker_generation; `command` is a number of breaker_commands.def.

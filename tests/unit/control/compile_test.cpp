@@ -148,7 +148,7 @@ TEST(Compile, LifeIsGivenOrDefault) {
 
 TEST(Compile, TheRestOfTheOptionsArrive) {
   const abi::rule r = good({"corrupt", "a:1", "--bits", "2", "--when", "XO", "--scope", "session", "--times", "3", "--space", "1KB", "--after", "2KB",
-                            "--size", "1B..9B", "--process", "redis-*", "--thread", "io*", "--caller", "libhiredis*", "--pid", "42", "--toxicity", "50%",
+                            "--size", "1B..9B", "--process", "redis-*", "--thread", "io*", "--caller", "libhiredis*", "--stack", "*fetch*", "--pid", "42", "--toxicity", "50%",
                             "--probability", "0", "--seed", "9", "--dry-run"});
   EXPECT_EQ(r.bits, 2u);
   EXPECT_EQ(r.when.pattern_length, 2u);
@@ -161,6 +161,7 @@ TEST(Compile, TheRestOfTheOptionsArrive) {
   EXPECT_NE(r.process_glob, 0u);
   EXPECT_NE(r.thread_glob, 0u);
   EXPECT_NE(r.caller_glob, 0u);
+  EXPECT_NE(r.stack_glob, 0u);
   EXPECT_EQ(r.process_id, 42u);
   EXPECT_EQ(r.toxicity, abi::certain / 2);
   EXPECT_EQ(r.chance, 0u);

@@ -138,7 +138,7 @@ TEST(LiveMatch, OnlyClosingRulesThatNothingNarrowsBreakAtOnce) {
   for (const char* how : {"unreachable", "blackhole"}) EXPECT_FALSE(at_once({"down", "127.0.0.1:1", "--how", how})) << how;
   for (const std::vector<std::string>& narrow : std::vector<std::vector<std::string>>{
            {"--probability", "99%"}, {"--toxicity", "50%"}, {"--when", "1+"}, {"--when", "XO"}, {"--times", "1"}, {"--after", "1KB"}, {"--space", "1KB"},
-           {"--size", "..1KB"}, {"--caller", "x"}, {"--thread", "x"}, {"--on", "recv"}, {"--on", "stream_in"}, {"--direction", "up"}, {"--dry-run"}}) {
+           {"--size", "..1KB"}, {"--caller", "x"}, {"--stack", "x"}, {"--thread", "x"}, {"--on", "recv"}, {"--on", "stream_in"}, {"--direction", "up"}, {"--dry-run"}}) {
     std::vector<std::string> words{"reset_peer", "127.0.0.1:1"};
     words.insert(words.end(), narrow.begin(), narrow.end());
     EXPECT_FALSE(at_once(words)) << narrow[0];

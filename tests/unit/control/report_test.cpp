@@ -48,6 +48,26 @@ class Report : public testing::Test {
   abi::report_page* page_ = nullptr;
 };
 
+TEST_F(Report, AStackBelongsToItsEventOnly) {
+  const auto write = [&](std::uint64_t ticket, std::uint64_t sequence, std::string_view text, std::uint32_t bytes) {
+    abi::stack_slot& slot = page_->stacks[ticket % abi::stack_slots];
+    text.copy(slot.text, sizeof slot.text);
+    slot.bytes = bytes;
+    slot.sequence.store(sequence);
+  };
+  using namespace std::string_view_literals;
+  const auto two = "a(b+0x1)\0c+0x2\0"sv;
+  write(5, 2 * 5 + 2, two, static_cast<std::uint32_t>(two.size()));
+  EXPECT_EQ(reader_->stack(5), (std::vector<std::string>{"a(b+0x1)", "c+0x2"}));
+  EXPECT_TRUE(reader_->stack(5 + abi::stack_slots).empty()) << "not that of an earlier event";
+  write(5, 2 * 5 + 1, two, static_cast<std::uint32_t>(two.size()));
+  EXPECT_TRUE(reader_->stack(5).empty()) << "half written";
+  write(5, 2 * 5 + 2, two, sizeof abi::stack_slot::text + 1);
+  EXPECT_TRUE(reader_->stack(5).empty()) << "longer than its slot";
+  write(5, 2 * 5 + 2, "", sizeof abi::stack_slot::text);
+  EXPECT_LE(reader_->stack(5).size(), abi::stack_frame_max) << "nothing but empty frames";
+}
+
 TEST_F(Report, EventsComeOutInOrderAndOnce) {
   drain d(*reader_);
   for (std::uint64_t i = 0; i < 10; ++i) write_event(i);

@@ -63,6 +63,16 @@ TEST_F(Timeline, HasTheDocumentedFields) {
   EXPECT_NE(line["caller"].get<std::string>().find("+0x"), std::string::npos) << line["caller"];
 }
 
+TEST_F(Timeline, AStackIsAListOfFramesAndNotThereWithoutOne) {
+  timeline_->take(1, sample(), 1);
+  EXPECT_FALSE(lines_[0].contains("stack"));
+  const std::vector<std::string> stack = {"libhiredis.so.1(redisBufferRead+0x4f)", "\"\n\xff", "0x7f00"};
+  timeline_->take(2, sample(), 1, stack);
+  ASSERT_EQ(lines_[1]["stack"].size(), 3u);
+  EXPECT_EQ(lines_[1]["stack"][0], stack[0]);
+  EXPECT_EQ(lines_[1]["stack"][1], "\"\n\xef\xbf\xbd");
+}
+
 TEST_F(Timeline, WhatATargetInventsIsStillALineOfJson) {
   abi::event e;
   std::memset(static_cast<void*>(&e), 0xff, sizeof e);

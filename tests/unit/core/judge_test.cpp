@@ -87,6 +87,22 @@ TEST(Judge, AsksOnlyRulesOfTheMask) {
   EXPECT_EQ(host.asked, ids{2});
 }
 
+TEST(Judge, TheStackIsAskedForWhereAllElseMatches) {
+  abi::rule by_stack = latency(1, 1), other_caller = latency(2, 1);
+  by_stack.stack_glob = other_caller.stack_glob = other_caller.caller_glob = 1;
+  const auto bank = bank_of({by_stack, other_caller});
+  test_host host;
+  judgement out;
+  judge(*bank, every_rule, reading(), host, out);
+  EXPECT_EQ(out.matched, 0u);
+  EXPECT_EQ(host.stacks_looked_at, 1u) << "of the rule that the caller did not rule out";
+  host.stack = "wanted";
+  judgement matching;
+  judge(*bank, every_rule, reading(), host, matching);
+  EXPECT_EQ(matching.count, 1u);
+  EXPECT_EQ(matching.matched, 1u);
+}
+
 TEST(Judge, ThreadAndCallerNarrow) {
   test_host host;
   abi::rule by_thread = latency(1, 1), by_caller = latency(2, 1);

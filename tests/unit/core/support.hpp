@@ -58,12 +58,17 @@ struct test_host {
   bool connected = true;
   std::map<std::pair<std::uint32_t, std::uint64_t>, std::unique_ptr<rule_state>> states{};
   std::vector<std::uint32_t> asked{};
-  std::string thread_name = "main", caller = "app";
+  std::string thread_name = "main", caller = "app", stack = "main";
   std::uint64_t bytes_passed = 0;
+  unsigned stacks_looked_at = 0;
 
   bool on_connection() const { return connected; }
   bool thread_is(const abi::rule&) const { return thread_name == "wanted"; }
   bool caller_is(const abi::rule&) const { return caller == "wanted"; }
+  bool stack_is(const abi::rule&) {
+    ++stacks_looked_at;
+    return stack == "wanted";
+  }
   void matched(const abi::rule& r) { asked.push_back(r.id); }
   std::uint64_t place(abi::scope s) const { return s == abi::scope::connection ? connection : s == abi::scope::thread ? thread << 32 : 0; }
   rule_state& state(const abi::rule& r, abi::scope s) {
