@@ -57,11 +57,6 @@ std::string section::name() const {
   return blank == std::string::npos ? "" : std::string(rules::trimmed(std::string_view(title).substr(blank)));
 }
 
-problem on_line(int line, problem p) {
-  if (line > 0) p.message = "line " + std::to_string(line) + ": " + p.message;
-  return p;
-}
-
 section_reader& section_reader::on(std::string name, value_reader reader) {
   readers_[std::move(name)] = std::move(reader);
   return *this;

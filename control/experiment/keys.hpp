@@ -38,7 +38,7 @@ struct section {
   std::string name() const;  // "web"
 };
 
-rules::problem on_line(int line, rules::problem p);
+using ini::on_line;
 
 using value_reader = std::function<rules::result<rules::done>(const std::string&)>;
 

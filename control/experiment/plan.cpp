@@ -1,7 +1,6 @@
 #include "plan.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "control/rules/values.hpp"
 #include "plan_parts.hpp"
@@ -156,13 +155,6 @@ result<done> read_lines(const scanned& all, plan& p) {
 }
 
 }  // namespace
-
-environment process_environment() {
-  return [](const std::string& name) -> std::optional<std::string> {
-    const char* const value = std::getenv(name.c_str());
-    return value ? std::optional<std::string>(value) : std::nullopt;
-  };
-}
 
 result<plan> parse_plan(std::string_view text, const environment& variables) {
   auto all = scan(text, variables);

@@ -6,12 +6,12 @@
 // ${NAME} and ${NAME:-default} stand for environment variables, everywhere but in comments.
 #pragma once
 #include <chrono>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "control/ini/lines.hpp"
 #include "control/rules/rule_spec.hpp"
 #include "expectation.hpp"
 
@@ -115,8 +115,8 @@ struct plan {
 // All faults in order of time, ramps taken apart.
 std::vector<fault_step> steps_of(const plan& p);
 
-using environment = std::function<std::optional<std::string>(const std::string&)>;
-environment process_environment();
+using ini::environment;
+using ini::process_environment;
 
 rules::result<plan> parse_plan(std::string_view text, const environment& variables);
 

@@ -15,40 +15,6 @@ using rules::result;
 
 namespace {
 
-constexpr std::size_t line_max = 197;  // inih
-constexpr std::size_t text_max = 512 * 1024;
-
-bool is_name(std::string_view text) {
-  return !text.empty() && !(text[0] >= '0' && text[0] <= '9') &&
-         std::ranges::all_of(text, [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
-}
-
-result<std::string> expanded(std::string_view row, int line, const environment& variables) {
-  std::string out;
-  for (std::size_t at = 0; at < row.size();) {
-    if (row.substr(at, 2) != "${") {
-      out += row[at++];
-      continue;
-    }
-    const auto end = row.find('}', at);
-    const std::string inside(row.substr(at + 2, end == row.npos ? row.npos : end - at - 2));
-    const auto minus = inside.find(":-");
-    const std::string name = inside.substr(0, minus);
-    if (end == row.npos || !is_name(name))
-      return on_line(line, {problem_code::bad_value, "'${" + inside + "' is not ${NAME} or ${NAME:-default}", "${" + inside, {"${NAME}", "${NAME:-default}"}});
-    auto value = variables(name);
-    if (!value && minus == std::string::npos)
-      return on_line(line, {problem_code::bad_value, "the environment variable " + name + " is not set, and ${" + name + "} has no default; ${" + name + ":-default} gives one",
-                            "${" + name + "}", {"${" + name + ":-default}"}});
-    if (!value || (value->empty() && minus != std::string::npos)) value = inside.substr(minus + 2);
-    if (value->find_first_of(std::string_view("\n\r\0", 3)) != std::string::npos)
-      return on_line(line, {problem_code::bad_value, "the environment variable " + name + " holds a line break", "${" + name + "}", {}});
-    out += *value;
-    at = end + 1;
-  }
-  return out;
-}
-
 std::string_view without_comment(std::string_view row) {
   for (std::size_t i = 1; i < row.size(); ++i)
     if (row[i] == ';' && (row[i - 1] == ' ' || row[i - 1] == '\t')) return row.substr(0, i);
@@ -105,7 +71,7 @@ section* scanned::find(std::string_view title) {
 }
 
 result<scanned> scan(std::string_view text, const environment& variables) {
-  if (text.size() > text_max) return problem{problem_code::bad_ini, "the file is longer than " + std::to_string(text_max) + " bytes", "", {}};
+  if (text.size() > ini::text_max) return problem{problem_code::bad_ini, "the file is longer than " + std::to_string(ini::text_max) + " bytes", "", {}};
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   scanned out;
   std::string keyed;  // for inih, with the same line numbers
@@ -119,11 +85,11 @@ result<scanned> scan(std::string_view text, const environment& variables) {
     const auto bare = rules::trimmed(raw);
     std::string row;
     if (!bare.empty() && bare.front() != ';' && bare.front() != '#') {
-      auto filled = expanded(raw, line, variables);
-      if (!filled) return filled.error();
+      auto filled = ini::expanded(raw, variables);
+      if (!filled) return on_line(line, filled.error());
       row = std::move(*filled);
     }
-    if (row.size() > line_max) return on_line(line, {problem_code::bad_ini, "longer than " + std::to_string(line_max) + " bytes", "", {}});
+    if (row.size() > ini::line_max) return on_line(line, {problem_code::bad_ini, "longer than " + std::to_string(ini::line_max) + " bytes", "", {}});
     out.rows.push_back(row);
     const auto words = rules::trimmed(row);
     std::string for_keys;

@@ -3,7 +3,6 @@
 #include <ini.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "control/rules/values.hpp"
 
@@ -15,39 +14,6 @@ using rules::problem_code;
 using rules::result;
 
 namespace {
-
-constexpr std::size_t line_max = 197;  // inih
-constexpr std::size_t text_max = 512 * 1024;
-
-bool is_variable(std::string_view text) {
-  return !text.empty() && !(text[0] >= '0' && text[0] <= '9') &&
-         std::ranges::all_of(text, [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
-}
-
-result<std::string> expanded(std::string_view row, const environment& variables) {
-  std::string out;
-  for (std::size_t at = 0; at < row.size();) {
-    if (row.substr(at, 2) != "${") {
-      out += row[at++];
-      continue;
-    }
-    const auto end = row.find('}', at);
-    const std::string inside(row.substr(at + 2, end == row.npos ? row.npos : end - at - 2));
-    const auto minus = inside.find(":-");
-    const std::string name = inside.substr(0, minus);
-    if (end == row.npos || !is_variable(name))
-      return problem{problem_code::bad_value, "'${" + inside + "' is not ${NAME} or ${NAME:-default}", "${" + inside, {"${NAME}", "${NAME:-default}"}};
-    auto value = variables(name);
-    if (!value && minus == std::string::npos)
-      return problem{problem_code::bad_value, "the environment variable " + name + " is not set; ${" + name + ":-default} gives a default", "${" + name + "}", {"${" + name + ":-default}"}};
-    if (!value || (value->empty() && minus != std::string::npos)) value = inside.substr(minus + 2);
-    if (value->find_first_of(std::string_view("\n\r\0", 3)) != std::string::npos)
-      return problem{problem_code::bad_value, "the environment variable " + name + " holds a line break", "${" + name + "}", {}};
-    out += *value;
-    at = end + 1;
-  }
-  return out;
-}
 
 struct reading {
   std::vector<section> sections;
@@ -84,18 +50,6 @@ result<done> read_title(std::string_view words, int line, reading& r) {
 }
 
 }  // namespace
-
-environment process_environment() {
-  return [](const std::string& name) -> std::optional<std::string> {
-    const char* const value = std::getenv(name.c_str());
-    return value ? std::optional<std::string>(value) : std::nullopt;
-  };
-}
-
-problem on_line(int line, problem p) {
-  if (!p.message.starts_with("line ")) p.message = "line " + std::to_string(line) + ": " + p.message;
-  return p;
-}
 
 result<std::vector<section>> read_sections(std::string_view text, const environment& variables) {
   if (text.size() > text_max) return problem{problem_code::bad_ini, "the file is longer than " + std::to_string(text_max) + " bytes", "", {}};

@@ -11,11 +11,9 @@
 #include <vector>
 
 #include "control/rules/problem.hpp"
+#include "lines.hpp"
 
 namespace chaos::ini {
-
-using environment = std::function<std::optional<std::string>(const std::string&)>;
-environment process_environment();
 
 struct entry {
   std::string key, value;
@@ -29,7 +27,6 @@ struct section {
   std::string title() const { return name.empty() ? kind : kind + " " + name; }
 };
 
-rules::problem on_line(int line, rules::problem p);
 rules::result<std::vector<section>> read_sections(std::string_view text, const environment& variables);
 
 // Hands the keys of one section to readers; each key is named once, which is also the list of what may stand there.
