@@ -2,6 +2,7 @@
 #include <map>
 
 #include "chaos/abi/rule_page.hpp"
+#include "control/schedule/files.hpp"
 #include "exchange.hpp"
 
 namespace chaos::http {
@@ -122,6 +123,20 @@ void experiments_of(page& p, const json& experiments) {
   p.sample(experiments["stopped"]);
 }
 
+void schedules_of(page& p, const std::vector<schedule::known_schedule>& known) {
+  std::map<std::string, unsigned> states{{"running", 0}, {"ended", 0}, {"died", 0}};
+  const auto in = [](const schedule::known_schedule& s, const char* key) { return s.record.is_object() ? s.record.value(key, json()) : json(); };
+  for (const auto& s : known) ++states[s.running ? "running" : in(s, "state") == "ended" ? "ended" : "died"];
+  p.family("chaos_schedules", "gauge", "Schedules by state; one that died left without a word.");
+  for (const auto& [state, n] : states) p.sample(n, {{"state", state}});
+  p.family("chaos_schedule_injections_total", "counter", "Injections of a schedule since it was started.");
+  for (const auto& s : known)
+    if (const json n = in(s, "injections"); n.is_number_unsigned()) p.sample(n, {{"schedule", s.name}});
+  p.family("chaos_schedule_last_injection_timestamp_seconds", "gauge", "When a schedule injected last.");
+  for (const auto& s : known)
+    if (const json ms = in(s, "last_injection_unix_ms"); ms.is_number_integer()) p.sample(ms.get<double>() / 1e3, {{"schedule", s.name}});
+}
+
 }  // namespace
 
 void handlers::metrics(exchange& x) {
@@ -136,6 +151,7 @@ void handlers::metrics(exchange& x) {
   rules_of(p, stats->result);
   breakers_of(p, breakers->result);
   experiments_of(p, experiments->result);
+  schedules_of(p, schedule::known_schedules(x.shared.how.session_folder));
   x.response.set_content(p.text, "text/plain; version=0.0.4; charset=utf-8");
 }
 

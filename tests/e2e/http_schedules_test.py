@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import unittest
 
 from harness import CTL, alive, until
@@ -83,6 +84,23 @@ class Schedules(HttpTest):
         until(lambda: self.in_force() == ["storm-slow"], "the injection")
         self.post("/v1/stop")
         until(lambda: not alive(begun["pid"]), "the end of a schedule whose rule was taken away")
+
+    def test_metrics_tell_of_schedules_and_of_one_that_died(self):
+        def figure(name):
+            return next((float(line.rsplit(" ", 1)[1]) for line in self.get("/metrics").text.splitlines() if line.startswith(name + " ")), None)
+        states = lambda: [figure(f'chaos_schedules{{state="{s}"}}') for s in ("running", "ended", "died")]
+        self.assertEqual(states(), [0, 0, 0])
+        begun = self.begin(text=self.storm())
+        until(lambda: figure('chaos_schedule_injections_total{schedule="storm"}') == 1 or self.in_force(), "the injection")
+        self.assertEqual(states(), [1, 0, 0])
+        self.assertLess(abs(figure('chaos_schedule_last_injection_timestamp_seconds{schedule="storm"}') - time.time()), 30)
+        os.kill(begun["pid"], signal.SIGKILL)
+        until(lambda: states() == [0, 0, 1], "its death")
+        until(lambda: self.in_force() == [], "the end of its rule")
+        begun = self.begin(text=self.storm(wait="1min"))
+        self.assertEqual(states(), [1, 0, 0])
+        self.post("/v1/schedules/storm/stop", status=202)
+        until(lambda: states() == [0, 1, 0], "its end")
 
     def test_it_does_not_outlive_chaosd(self):
         for end in (lambda: self.ok("daemon", "stop"), lambda: os.kill(self.daemon_pid(), signal.SIGKILL)):

@@ -2,6 +2,7 @@
 expectations that are not met."""
 WHY = {  # without resilience: what must be among the expectations that are not met
     "instance-failure": ["shop success_rate >= 99.9%", "recovers_within = 2s"],
+    "instances-failure": ["shop success_rate >= 20%", "recovers_within = 2s"],
     "region-outage": ["shop success_rate >= 99%"],
     "bad-deployment": ["shop success_rate >= 99%"],
     "configuration-error": ["shop success_rate >= 99%"],

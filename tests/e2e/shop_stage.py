@@ -137,9 +137,9 @@ class StageTest(SessionTest):
         self.supervised("nginx", CTL, "run", "--", "nginx", "-c", os.path.join(self.dir, "nginx.conf"), resilient=False, polite=True)
         self.await_stage(lambda: subprocess.run(["curl", "-sf", f"http://127.0.0.1:{balancer}/healthz"], capture_output=True).returncode == 0, "nginx")
         self.env.update(SHOP=f"127.0.0.1:{ports[0]}", SHOP_1=f"127.0.0.1:{ports[0]}", SHOP_2=f"127.0.0.1:{ports[1]}", SHOP_L1=f"127.0.0.1:{ports[1]}",
-                        SHOP_PID=str(self.shops[0].process.pid), SHOP_2_PID=str(self.shops[1].process.pid), SHOP_LOG=os.path.join(self.dir, "shop-1.log"), BALANCER=f"127.0.0.1:{balancer}",
+                        SHOP_PID=str(self.shops[0].process.pid), SHOP_1_PID=str(self.shops[0].process.pid), SHOP_2_PID=str(self.shops[1].process.pid), SHOP_LOG=os.path.join(self.dir, "shop-1.log"), BALANCER=f"127.0.0.1:{balancer}",
                         REDIS=f"127.0.0.1:{redis}", REDIS_FOLDER=redis_folder, POSTGRES=f"127.0.0.1:{self.port}", ITEMS=ITEMS, PROCESS="shop",
-                        BASELINE="1s", OBSERVE="3s", RECOVER="10s" if resilient else "2s", AFTER="3s", CPUS="16", ACCEPTABLE="60ms", STEP="1s", STEP_2="2s", HALF_OPEN="500ms")
+                        BASELINE="1s", OBSERVE="3s", RECOVER="10s" if resilient else "2s", AFTER="3s", CPUS="16", ACCEPTABLE="60ms", AVAILABLE="20%", STEP="1s", STEP_2="2s", HALF_OPEN="500ms")
 
     def starve(self, pid):
         """The process runs 50 ms of every 150, as under a cgroup's cpu.max of a third, which needs no rights here."""
