@@ -1,16 +1,16 @@
-"""A hypothesis that cannot fail is worth nothing: on a system without resilience (shop_stage.py says what is missing there) each
-experiment of examples/experiments fails, and for its own reason."""
+"""A hypothesis that cannot fail is worth nothing: each experiment of examples/experiments fails, and for its own reason, on a system
+that lacks what it rests on: the resilience of the shop, or that of the platform (shop_stage.py)."""
 import unittest
 
 import side_by_side
 from harness import until
 from shop_experiments import WHY
-from shop_stage import StageTest
+from shop_stage import SHOP_ITSELF, StageTest
 
 
 class ExperimentsFail(StageTest):
     def test_the_emergency_stop_of_a_system_that_suffers_helps_at_once(self):
-        self.set_up_stage("off")
+        self.set_up_stage(without=SHOP_ITSELF)
         p = self.start_emergency()
         self.assertFalse(self.sells(), "without resilience it does not sell meanwhile")
         self.ok("stop")

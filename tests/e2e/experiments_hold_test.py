@@ -17,7 +17,7 @@ class ExperimentsHold(StageTest):
         self.assertEqual(sorted(WHY.keys() | ELSEWHERE), sorted(f[:-4] for f in os.listdir(EXPERIMENTS) if f.endswith(".ini")))
 
     def test_an_emergency_stop_ends_an_experiment_and_everything_that_it_injected(self):
-        self.set_up_stage("on")
+        self.set_up_stage()
         p = self.start_emergency()
         self.ok("stop")
         self.assert_nothing_in_force()

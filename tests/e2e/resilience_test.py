@@ -5,7 +5,7 @@ import unittest
 
 import side_by_side
 from harness import DONE, USAGE
-from shop_stage import EXPERIMENTS, HYPOTHESIS_FAILED, StageTest
+from shop_stage import EXPERIMENTS, HYPOTHESIS_FAILED, SHOP_ITSELF, StageTest
 
 FOLDER = os.path.join(EXPERIMENTS, "resilience")
 WHY = {  # without resilience: what must be among the expectations that are not met
@@ -24,7 +24,7 @@ class Resilience(StageTest):
         self.assertEqual(sorted(WHY), sorted(f[:-4] for f in os.listdir(FOLDER)))
 
     def test_the_suite_of_seven_passes_and_says_so(self):
-        self.set_up_stage("on")
+        self.set_up_stage()
         report = os.path.join(self.dir, "report.xml")
         answer = self.ctl("experiment", "run", FOLDER, "--json", "--report", report, timeout=150)
         out = answer.json
@@ -35,7 +35,7 @@ class Resilience(StageTest):
         self.assert_nothing_in_force()
 
     def test_one_of_the_suite_alone(self):
-        self.set_up_stage("on")
+        self.set_up_stage()
         answer = self.ctl("experiment", "run", FOLDER, "--only", "fallback", timeout=60)
         self.assertEqual(answer.code, DONE, answer)
         self.assertRegex(answer.out, r"PASS +fallback")
@@ -44,7 +44,7 @@ class Resilience(StageTest):
         self.assertIn("did you mean 'fallback'", wrong.err)
 
     def test_a_suite_in_which_one_fails_says_which(self):
-        self.set_up_stage("off")
+        self.set_up_stage(without=SHOP_ITSELF)
         answer = self.ctl("experiment", "run", f"{FOLDER}/error-handling.ini", f"{FOLDER}/fallback.ini", timeout=90)
         self.assertEqual(answer.code, HYPOTHESIS_FAILED, answer)
         self.assertRegex(answer.out, r"FAIL +error-handling")

@@ -1,6 +1,6 @@
-"""The experiments of examples/experiments, and why each of them fails on a system without resilience: what must be among the
-expectations that are not met."""
-WHY = {  # without resilience: what must be among the expectations that are not met
+"""The experiments of examples/experiments, and why each of them fails without what it rests on (RESTS_ON of shop_stage.py): what must
+be among the expectations that are not met."""
+WHY = {
     "instance-failure": ["shop success_rate >= 99.9%", "recovers_within = 2s"],
     "instances-failure": ["shop success_rate >= 20%", "recovers_within = 2s"],
     "region-outage": ["shop success_rate >= 99%"],
