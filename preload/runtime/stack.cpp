@@ -99,9 +99,9 @@ bool stacks_on() { return on; }
 bool stack_matches(const call_stack& s, const char* glob) {
   for (unsigned i = 0; i < s.count; ++i) {
     const std::uint64_t code = s.frames[i] - 1;
-    if (module_matches(reinterpret_cast<const void*>(code), glob)) return true;
     dl_find_object in;
     if (!module_at(code, in)) continue;
+    if (module_matches(reinterpret_cast<const void*>(code), glob)) return true;
     const char* linked_as = in.dlfo_link_map->l_name;  // the file above may have a longer one (libz.so.1.2.13)
     if (linked_as && *linked_as && core::glob_match(glob, core::base_name(linked_as))) return true;
     const core::function_symbol* f = function_at(code, in.dlfo_link_map);

@@ -54,9 +54,13 @@ const core::function_symbol* function_at(std::uint64_t code, const link_map* mod
       return k.is.name[0] ? &k.is : nullptr;
     }
     if (there != code) continue;
-    // Another thread is reading it, or this one was when a signal came: bounded, and then without a name.
-    for (unsigned n = 0; n < 1'000'000 && !k.ready.load(std::memory_order_acquire); ++n) sys::pause();
-    return k.ready.load(std::memory_order_acquire) && k.is.name[0] ? &k.is : nullptr;
+    // Another thread is at it, or this one was when a signal came, or that thread stayed behind in a fork: nobody is
+    // waited for, the same bytes are written once more.
+    if (!k.ready.load(std::memory_order_acquire)) {
+      read_name(code, module, k.is);
+      k.ready.store(1, std::memory_order_release);
+    }
+    return k.is.name[0] ? &k.is : nullptr;
   }
   return nullptr;
 }

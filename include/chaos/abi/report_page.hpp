@@ -18,8 +18,8 @@ inline constexpr unsigned attach_max = 512;
 inline constexpr unsigned ring_slots = 4096;  // a power of two
 inline constexpr unsigned ordinal_slots = 1024;
 inline constexpr unsigned lane_max = 128;     // CPUs that have counters of their own
-inline constexpr unsigned stack_slots = 256;  // a power of two: the stacks of the latest events, while they are asked for
-inline constexpr unsigned stack_frame_max = 32;
+inline constexpr unsigned stack_slots = 128;  // a power of two: the stacks of the latest events, while they are asked for
+inline constexpr unsigned stack_frame_max = 64;
 
 struct rule_counters {
   std::atomic<std::uint32_t> rule;   // id that these count for; chaosd zeroes the line before it gives a slot out again
@@ -92,9 +92,9 @@ static_assert(sizeof(ring_slot) == 192);
 struct stack_slot {
   std::atomic<std::uint64_t> sequence;
   std::uint32_t bytes, reserved;
-  char text[2032];                        // "module(function+0x1f)\0", one after the other, the innermost call first
+  char text[4080];                        // "module(function+0x1f)\0", one after the other, the innermost call first
 };
-static_assert(sizeof(stack_slot) == 2048);
+static_assert(sizeof(stack_slot) == 4096);
 
 struct report_page {
   std::uint64_t magic;
