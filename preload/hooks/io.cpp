@@ -635,6 +635,7 @@ road enter_inside(frame& f) {
       if (road way; reorder_enter(f, way)) return way;
     }
     if ((row & abi::classes::close) && f.c.fd >= 0 && f.function != abi::function_id::shutdown) forget(f.c.fd);
+    else if (f.c.fd >= 0 && moves_over_one(f.function)) nothing_concerns(f.c.fd);
     return road::pass;
   }
   wait_with_the_others();
@@ -642,6 +643,7 @@ road enter_inside(frame& f) {
   if (f.c.path) way = enter_path(f);
   else if (f.c.fd >= 0 && only_ends(f, row) && !(f.view->asked & row)) way = road::pass;
   else if (f.c.fd >= 0 && (f.view->classes & row)) way = enter_descriptor(f, row);
+  else if (f.c.fd >= 0 && moves_over_one(f.function)) classify(f.c.fd, *f.view);  // the next call knows at once
   else if (f.c.fd < 0 && !(f.view->asked & row & cls::descriptor)) way = road::pass;
   else if (f.c.fd < 0) {
     f.acts_as = row & cls::descriptor;

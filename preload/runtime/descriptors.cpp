@@ -365,6 +365,14 @@ descriptor* classify(int fd, const rule_view& v) {
   return d;
 }
 
+void nothing_concerns(int fd) {
+  const std::uint32_t generation = page_generation();
+  if (!none_is_ours(generation) || in_vfork_child()) return;
+  descriptor* d = entry_of(fd);
+  if (!d || d->broken.load(std::memory_order_relaxed) || d->redirected.load(std::memory_order_relaxed) || d->line.load(std::memory_order_relaxed)) return;
+  d->head.store(static_cast<std::uint64_t>(generation) << 32, std::memory_order_release);
+}
+
 void forget(int fd) {
   if (static_cast<unsigned>(fd) >= descriptor_count) return;
   forget_absent(fd);

@@ -133,6 +133,7 @@ inline constexpr unsigned descriptor_max = 1u << 20;
   return static_cast<std::uint32_t>(head >> 32) == page->generation.load(std::memory_order_relaxed) && !(head & classes);
 }
 
+void nothing_concerns(int fd);             // while no rule is meant for this process: what it is need not be known
 void forget(int fd);                       // closed, or another thing from now on
 void forget_range(unsigned first, unsigned last);
 void reclassify(int fd);                   // the same thing, but what it is has changed (connect, bind)

@@ -99,6 +99,11 @@ const rule_view* current_view() {
   return nullptr;
 }
 
+bool none_is_ours(std::uint32_t generation) {
+  const rule_view& v = views[latest.load(std::memory_order_acquire) % 4];
+  return generation && v.generation.load(std::memory_order_acquire) == generation && !v.classes;
+}
+
 bool rule_in_force(std::uint32_t rule_id, std::uint64_t now_ns) {
   if (!page->armed_classes.load(std::memory_order_relaxed)) return false;
   if (!lease_holds(now_ns)) return false;

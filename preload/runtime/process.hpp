@@ -42,6 +42,9 @@ struct rule_view {
 // its thread was just making it. Renews our identity first when we are a forked child.
 const rule_view* current_view();
 
+// True when these rules were looked at and none is meant for us.
+bool none_is_ours(std::uint32_t generation);
+
 inline std::uint32_t page_generation() { return page->generation.load(std::memory_order_acquire); }
 inline bool bank_unchanged(const rule_view& v) {
   std::atomic_thread_fence(std::memory_order_acquire);

@@ -85,6 +85,34 @@ TEST(Armed, AMatchedCallWhoseTriggerSaysNoAsksTheKernelAtMostWhetherItMayBlock) 
   EXPECT_EQ(s.count(id).fired, 0u);
   std::printf("matched, not fired: %s\n", table(armed).c_str());
 }
+
+TEST(Armed, RulesForOtherProcessesCostNoMore) {
+  temporary_folder folder;
+  session s(folder.path());
+  std::vector<std::uint32_t> ids;
+  s.set_all({"error fd:3,fd:4,fd:5,fd:6 EIO --on send,recv --probability 0 --force --process nobody", "io_error file:/dev/** EIO --process nobody"}, ids);
+  const auto armed = traced(under_shim(folder.path()));
+  for (const auto& name : on_descriptors) {
+    EXPECT_LE(armed.at(name).ours, unmatched_max) << name;
+    EXPECT_GT(armed.at(name).ours, idle_max) << name << " is not armed";
+  }
+  for (const auto id : ids) EXPECT_EQ(s.count(id).matched, 0u);
+  std::printf("armed for others: %s\n", table(armed).c_str());
+}
+
+TEST(Armed, ManyRulesOnOneCallCostInProportionToTheirNumber) {
+  std::map<int, unsigned long> cost;
+  for (const int rules : {8, 64}) {
+    temporary_folder folder;
+    session s(folder.path());
+    std::vector<std::uint32_t> ids;
+    s.set_all(std::vector<std::string>(static_cast<std::size_t>(rules), "error fd:3,fd:4,fd:5,fd:6,fd:7,fd:8 EIO --on send --probability 0 --force"), ids);
+    cost[rules] = traced(under_shim(folder.path())).at("send").ours;
+    for (const auto id : ids) EXPECT_EQ(s.count(id).matched, 3u) << "each call is made three times";
+  }
+  EXPECT_LT(cost[64], 8 * cost[8]);
+  std::printf("send, 8 rules: %lu instructions, 64: %lu\n", cost[8], cost[64]);
+}
 #endif
 
 TEST(Idle, ChangesNoErrnoNoRandomSequenceAndNoResult) {
