@@ -141,7 +141,10 @@ result<abi::probability> parse_probability(std::string_view what, std::string_vi
 
 std::string format_probability(abi::probability p) {
   char text[40];
-  std::snprintf(text, sizeof text, "%.10Lg", static_cast<long double>(p) / static_cast<long double>(abi::certain));
+  for (int digits = 1; digits <= 10; ++digits) {  // the fewest that mean the same
+    std::snprintf(text, sizeof text, "%.*Lg", digits, static_cast<long double>(p) / static_cast<long double>(abi::certain));
+    if (const auto again = parse_probability("", text); again && *again == p) break;
+  }
   return text;
 }
 

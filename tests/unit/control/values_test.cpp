@@ -61,6 +61,8 @@ TEST(Size, ReadsThousandsAnd1024s) {
   EXPECT_EQ(*parse_size("x", "64KiB"), 65'536u);
   EXPECT_EQ(*parse_size("x", "1.5MiB"), 1'572'864u);
   EXPECT_EQ(*parse_size("x", "7B"), 7u);
+  EXPECT_EQ(format_probability(*parse_probability("x", "1%")), "0.01");
+  EXPECT_EQ(format_probability(*parse_probability("x", "0.333")), "0.333");
   EXPECT_EQ(format_size(65'536), "64KiB");
   EXPECT_EQ(format_size(64'000), "64KB");
 }
