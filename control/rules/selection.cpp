@@ -29,7 +29,10 @@ bool returns(const abi::function_info& f, abi::class_set acting, std::string_vie
   const abi::class_set data = classes::data | classes::file_io;
   if (acting & classes::data) acting |= classes::data;  // recv serves streams and datagrams alike: only files are another world
   const abi::class_set elsewhere = f.classes & data & ~acting;
-  return !elsewhere || !(f.classes & data & acting) || usual_in(f.classes & acting & data, name);
+  abi::class_set here = f.classes & acting & data;
+  if (here & classes::stream_in) here |= classes::datagram_in;  // nobody exists for streams alone
+  if (here & classes::stream_out) here |= classes::datagram_out;
+  return !elsewhere || !here || usual_in(here, name);
 }
 
 constexpr std::string_view late_names[] = {

@@ -17,10 +17,13 @@
 
 namespace chaos::hooks {
 
+// Of sendfile and its like: which end of it a descriptor is.
+enum class transfer_end : std::uint8_t { none, source, sink };
+
 // The facts of a call that rules may match or bend. Pointers to arguments are the hook's own copies.
 struct call {
   int fd = -1;
-  int fd2 = -1;                 // second descriptor: source of sendfile, original of dup
+  int fd2 = -1;                 // original of dup
   int closes = -1;              // descriptor that the call closes on the way (dup2)
   void** in = nullptr;          // buffer to be filled
   const void** out = nullptr;   // buffer to be sent; a corrupting rule points it at a copy
@@ -31,6 +34,7 @@ struct call {
   const msghdr** msg_out = nullptr;
   int* flags = nullptr;
   int how = -1;                 // shutdown's
+  transfer_end end_of_transfer = transfer_end::none;
   sockaddr* from = nullptr;
   socklen_t* from_len = nullptr;
   const sockaddr* to = nullptr;

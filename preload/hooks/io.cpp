@@ -21,6 +21,7 @@ namespace cls = abi::classes;
 
 constexpr abi::class_set in_data = cls::stream_in | cls::datagram_in;
 constexpr abi::class_set out_data = cls::stream_out | cls::datagram_out;
+constexpr int stdio_error = 0x20;  // glibc's _IO_ERR_SEEN, and musl's F_ERR
 
 }  // namespace
 
@@ -189,6 +190,7 @@ road pass_gate(frame& f, int fd, bool datagrams) {
 
 // A corrupted send goes out of a copy: the caller's buffer is never written.
 bool copy_out(frame& f) {
+  if (!f.c.out && !f.c.iov && !f.c.msg_out) return false;  // stdio and the kernel's own transfers have their bytes elsewhere
   const std::uint64_t n = least(f.moves, copy_max);
   if (!n || !(f.copy = sys::pages(n))) return false;
   f.copy_bytes = n;
@@ -393,7 +395,7 @@ std::uint64_t growth(const frame& f) {
   const bool resizes = f.function == abi::function_id::ftruncate || f.function == abi::function_id::ftruncate64 ||
                        f.function == abi::function_id::fallocate || f.function == abi::function_id::fallocate64 ||
                        f.function == abi::function_id::posix_fallocate || f.function == abi::function_id::posix_fallocate64;
-  const bool writes = f.c.out || f.c.msg_out || f.c.fd2 >= 0 || f.c.stream ||
+  const bool writes = f.c.out || f.c.msg_out || f.c.end_of_transfer == transfer_end::sink || f.c.stream ||
                       (f.c.iov && (abi::function_table[static_cast<unsigned>(f.function)].classes & out_data)) || f.c.end >= 0;
   if (!writes && !resizes) return 0;
   const long size = sys::session_files::size(f.c.fd);
@@ -547,24 +549,41 @@ road enter_path(frame& f) {
   return road::go;
 }
 
+// A stream of stdio that has what the call asks for, or is asked by one that takes what there is.
+bool served_from_buffer(const frame& f) {
+  using enum abi::function_id;
+  if (!f.c.stream) return false;
+  const std::size_t there = static_cast<std::size_t>(f.c.stream->_IO_read_end - f.c.stream->_IO_read_ptr);
+  switch (f.function) {
+    case fgets: case __fgets_chk: case fgets_unlocked: case __fgets_unlocked_chk: case getline:
+      return there && memchr(f.c.stream->_IO_read_ptr, '\n', there);
+    default: return there != 0;
+  }
+}
+
+// What a program asks a stream of stdio afterwards: a fault is an error, and the end of the connection is found by libc itself.
+road as_stdio(frame& f, road way) {
+  if (way == road::fail && f.function != abi::function_id::fclose) f.c.stream->_flags |= stdio_error;
+  if (way == road::done && f.result == 0 && (f.acts_as & in_data)) return road::go;
+  return way;
+}
+
 road enter_descriptor(frame& f, abi::class_set row) {
   const int fd = f.c.fd;
   f.d = classify(fd, *f.view);
-  if (!f.d && f.c.fd2 >= 0) f.d = classify(f.c.fd2, *f.view);
   if (!f.d) return road::pass;
   if (heal_redirect(*f.d, fd)) reclassify(fd);
   f.acts_as = row & f.d->role;
   const abi::class_set matched = static_cast<abi::class_set>(f.d->head.load(std::memory_order_relaxed));
   if (!(matched & f.acts_as)) return road::pass;
   const bool input = f.acts_as & in_data, output = f.acts_as & out_data;
-  if (input && (row & out_data)) f.acts_as &= f.c.fd2 >= 0 ? out_data : ~abi::class_set{0};  // splice: by the descriptor named
   if (input && f.c.flags && (*f.c.flags & beside_the_queue)) return road::pass;
   f.peeks = f.c.flags && (*f.c.flags & MSG_PEEK);
   f.moves = asked_bytes(f.c);
   if (!f.gathered) f.wanted = f.moves;
   if (input && f.d->broken.load(std::memory_order_relaxed)) { f.result = 0; return road::done; }
 
-  if (input && f.c.fd2 < 0 && gates(*f.d, *f.view)) {
+  if (input && gates(*f.d, *f.view) && !served_from_buffer(f)) {
     const road way = pass_gate(f, fd, f.acts_as & cls::datagram_in);
     if (way != road::go) return way;
   }
@@ -577,7 +596,7 @@ road enter_descriptor(frame& f, abi::class_set row) {
   road way;
   if ((f.acts_as & cls::datagram_in) && datagram_waits(f.d) && reorder_enter(f, way)) return way;
   if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);  // and the next receive finds it again
-  if (f.d->http_rules && (f.acts_as & cls::streams) && !http_enter(f, way)) return way;
+  if (f.d->http_rules && (f.acts_as & cls::streams) && f.c.end_of_transfer != transfer_end::source && !http_enter(f, way)) return way;
   decide_here(f, f.moves, !input ? ~core::effect_set{0} : f.acts_as & cls::datagram_in ? ~core::datagram_arrival_effects : ~core::arrival_effects);
   if (f.http && f.made.judged.matched) http_decided(*f.d, input ? core::http::way::in : core::http::way::out);
   const effects::verdict& what = f.made.verdict;
@@ -675,7 +694,8 @@ road enter(frame& f) {
   f.made.verdict = effects::no_verdict;
   if (inside()) return road::pass;
   inside_scope work;
-  const road way = enter_inside(f);
+  road way = enter_inside(f);
+  if (f.c.stream && !f.c.path) way = as_stdio(f, way);
   if (f.asked.answer == quick_answer::said::yes) take_back(f.asked);  // it never came to the question
   f.asked.answer = quick_answer::said::nothing;
   work.end();
@@ -702,9 +722,11 @@ long leave(frame& f, long result, int& error) {
       else corrupt_in(f, least(moved, f.moves));
     }
     if (!f.peeks) consumed(*f.d, moved);
-  } else if (f.d && (f.acts_as & cls::file_io) && moved && f.made.verdict.corrupting && !f.c.out) {
-    corrupt_in(f, least(moved, f.moves));
+  } else if (f.d && (f.acts_as & cls::file_io) && f.made.verdict.corrupting && !f.c.out && !f.c.msg_out) {
+    if (lands_nowhere(f)) take_back(f, core::of(abi::effect::corrupt));
+    else if (moved) corrupt_in(f, least(moved, f.moves));
   }
+  if (f.d && input && f.c.stream) consumed_unseen(*f.d, f.c.fd);
   if (f.d && output && moved) owner_window(*f.d).add(f.d->out_bytes, moved);
   if (f.d && f.made.verdict.limiter && moved >= f.made.verdict.limit && !f.peeks) end_at_limit(f);
   if (input && !moved && f.made.judged.count) take_back(f, core::of(abi::effect::corrupt) | core::of(abi::effect::slicer));
@@ -715,7 +737,10 @@ long leave(frame& f, long result, int& error) {
   if (f.made.verdict.gap_ns && moved && !f.peeks) begin_gap_here(f, input);
   count_bytes(f.made.judged, moved);
   report_here(f, moved);
-  if (f.made.verdict.end == effects::ending::error && (f.made.verdict.late || f.made.verdict.torn) && result >= 0) f.error = f.made.verdict.error;
+  if (f.made.verdict.end == effects::ending::error && (f.made.verdict.late || f.made.verdict.torn) && result >= 0) {
+    f.error = f.made.verdict.error;
+    if (f.c.stream && !f.c.path) as_stdio(f, road::fail);
+  }
   // A short read or write of ours must not look like an empty queue, or a full one, to who trusts edges.
   if ((input || output) && f.capped && nonblocking(f) && moved) refire(f.c.fd);
   if (output && f.gathered && moved) f.gathered += moved;

@@ -1,4 +1,6 @@
 // Name resolution: delays and EAI errors, and the note of address → name that rules by name need.
+#include <string.h>
+
 #include "own.hpp"
 #include "preload/runtime/names.hpp"
 #include "preload/runtime/wait.hpp"
@@ -36,6 +38,24 @@ int own_getaddrinfo(const char* host, const char* service, const addrinfo* hints
   if (result == 0 && host)
     for (const addrinfo* a = *out; a; a = a->ai_next) note_name(host, a->ai_addr);
   return result;
+}
+
+// The other way round: a rule means it by the address. Who asks for no more than the number asks nobody.
+int own_getnameinfo(const sockaddr* from, socklen_t n, char* host, socklen_t host_room, char* service, socklen_t service_room, int flags) {
+  char text[endpoint_text_max] = {};
+  std::uint8_t address[16];
+  std::uint16_t port = 0;
+  const bool asks = host && host_room && !(flags & NI_NUMERICHOST) && parse_address(from, n, address, port);
+  if (asks) {
+    describe_address(address, port, text, sizeof text);
+    char* end = strrchr(text, ':');  // the port is none of it, and an IPv6 address stands in brackets
+    if (end) *end = 0;
+    char* const bare = text[0] == '[' ? text + 1 : text;
+    if (bare != text) text[strlen(text) - 1] = 0;
+    int error = 0;
+    if (lookup_fails(abi::function_id::getnameinfo, bare, __builtin_return_address(0), error)) return error;
+  }
+  return real.getnameinfo(from, n, host, host_room, service, service_room, flags);
 }
 
 hostent* own_gethostbyname(const char* host) {

@@ -419,6 +419,10 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
       push(*line, line->seen, now + delay + charge);
     }
   }
+  while (line->count && line->stamps[line->first].upto <= line->consumed) {
+    line->first = (line->first + 1) % delay_line::stamps_max;
+    --line->count;
+  }
   if (q.end && !line->end_seen) {
     line->end_seen = true;
     // The end travels behind the last byte; without bytes it is an arrival of its own.
@@ -430,10 +434,6 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
     for (unsigned i = 0; i < line->count; ++i) line->stamps[(line->first + i) % delay_line::stamps_max].due_ns = 0;
     line->latest_due_ns = 0;
     line->end_due_ns = 0;
-  }
-  while (line->count && line->stamps[line->first].upto <= line->consumed) {
-    line->first = (line->first + 1) % delay_line::stamps_max;
-    --line->count;
   }
   for (unsigned i = 0; i < line->count; ++i) {
     const delay_line::stamp& s = line->stamps[(line->first + i) % delay_line::stamps_max];
@@ -487,6 +487,15 @@ void consumed(descriptor& d, std::uint64_t bytes) {
   }
   if (line->seen < line->consumed) line->seen = line->consumed;
   unlock(d);
+}
+
+void consumed_unseen(descriptor& d, int fd) {
+  delay_line* line = d.line.load(std::memory_order_acquire);
+  if (!line || !(d.role & abi::classes::streams) || !lock(d)) return;
+  const std::uint64_t there = queued(d, fd).bytes, held = line->seen - line->consumed;
+  const std::uint64_t gone = there < held ? held - there : 0;
+  unlock(d);
+  if (gone) consumed(d, gone);
 }
 
 namespace {

@@ -62,6 +62,9 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
 // Bytes were taken out of the kernel's queue.
 void consumed(descriptor& d, std::uint64_t bytes);
 
+// libc has read on its own (stdio): what is missing in the queue was consumed.
+void consumed_unseen(descriptor& d, int fd);
+
 // Threshold above what has arrived / back to the program's own (the kernel then tells of what is there).
 void raise_threshold(descriptor& d, int fd);
 void restore_threshold(descriptor& d, int fd);

@@ -271,6 +271,26 @@ ROW(getline, stdio) {
   return o;
 }
 ROW(fflush, stdio) { ::fputs("bye", s.stream); return stored(s.file, number(f(s.stream))); }
+ROW(__fgets_chk, stdio) { incoming i; char* const got = f(i.text, sizeof i.text, 6, s.stream); return pointer(got, i.text); }
+inline outcome delimited(ssize_t (*f)(char**, std::size_t*, int, FILE*), stage& s) {
+  char* line = nullptr;
+  std::size_t room = 0;
+  const ssize_t n = f(&line, &room, ' ', s.stream);
+  const outcome o = bytes(n, line);
+  ::free(line);
+  return o;
+}
+ROW(getdelim, stdio) { return delimited(f, s); }
+ROW(__getdelim, stdio) { return delimited(f, s); }
+ROW(fread_unlocked, stdio) { incoming i; const std::size_t n = f(i.text, 1, 5, s.stream); return items(n, i.text); }
+ROW(__fread_unlocked_chk, stdio) { incoming i; const std::size_t n = f(i.text, sizeof i.text, 1, 5, s.stream); return items(n, i.text); }
+ROW(fwrite_unlocked, stdio) { const outcome o = items(f("goodbye", 1, 7, s.stream)); ::fflush(s.stream); return stored(s.file, o); }
+ROW(fgets_unlocked, stdio) { incoming i; char* const got = f(i.text, 6, s.stream); return pointer(got, i.text); }
+ROW(__fgets_unlocked_chk, stdio) { incoming i; char* const got = f(i.text, sizeof i.text, 6, s.stream); return pointer(got, i.text); }
+ROW(fputs_unlocked, stdio) { const int r = f("bye", s.stream); const outcome o = number(r < 0 ? -1 : 0); ::fflush(s.stream); return stored(s.file, o); }
+ROW(fflush_unlocked, stdio) { ::fputs("bye", s.stream); return stored(s.file, number(f(s.stream))); }
+ROW(__uflow, stdio) { return number(f(s.stream)); }
+ROW(__overflow, stdio) { const outcome o = number(f(s.stream, 'X')); ::fflush(s.stream); return stored(s.file, o); }
 inline outcome sized(int fd, outcome o) {
   struct stat st {};
   ::fstat(fd, &st);
@@ -293,10 +313,10 @@ ROW(getaddrinfo, name) {
   if (list) ::freeaddrinfo(list);
   return o;
 }
-ROW(getnameinfo, nothing) {
+ROW(getnameinfo, name) {
   const sockaddr_in a = testing_support::loopback(80);
   char host[64] = {};
-  outcome o = code(f(testing_support::generic(a), sizeof a, host, sizeof host, nullptr, 0, NI_NUMERICHOST));
+  outcome o = code(f(testing_support::generic(a), sizeof a, host, sizeof host, nullptr, 0, 0));
   o.value += std::string(" ") + host;
   return o;
 }
