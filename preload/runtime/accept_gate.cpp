@@ -115,10 +115,12 @@ void tell(abi::function_id function, const descriptor& d, int fd, taken_connecti
   char room[sizeof abi::event::text];
   const char* text = describe(d, fd, room, sizeof room);
   const std::uint64_t now = sys::now_ns(), really = now > t.seen_ns ? now - t.seen_ns : 0;
+  call_stack stack_room;
+  const call_stack* const stack = stack_if_watched(stack_room);
   for (unsigned i = 0; i < t.made.judged.count; ++i) {
     injection& told = t.told[i];
     if (told.delay_ns > really) told.delay_ns = really;  // let go early
-    report_injection(told, {function, now, 0, d.ordinal, text, caller, abi::event_flags::gated, nullptr});
+    report_injection(told, {function, now, 0, d.ordinal, text, caller, abi::event_flags::gated, stack});
     if (told.delay_ns && !(told.flags & abi::event_flags::dry_run)) add_delay(told.slot, told.delay_ns);
   }
 }

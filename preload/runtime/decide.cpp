@@ -19,9 +19,7 @@ struct runtime_host {
   const void* caller;
   core::rule_state* latest[3] = {};  // that was asked for, by chain
   bool walked = false;
-  call_stack stack;  // not initialised: most calls never ask
-
-  runtime_host(descriptor* of, const rule_view& rules, const void* by) : d(of), v(rules), caller(by) {}
+  call_stack stack{};
 
   bool on_connection() const { return d && (d->role & (abi::classes::data | abi::classes::connect)); }
 
@@ -138,12 +136,12 @@ void undecide(decision& made) {
 }
 
 void report_fired(const decision& made, const char* text, std::uint32_t connection, std::uint64_t bytes, const void* caller, std::uint8_t flags) {
-  call_stack stack;
-  stack.count = 0;
-  if (made.judged.count && stacks_on() && page->stacks_wanted.load(std::memory_order_relaxed)) walk_stack(stack);
+  if (!made.judged.count) return;
+  call_stack room;
+  const call_stack* const stack = stack_if_watched(room);
   for (unsigned i = 0; i < made.judged.count; ++i) {
     const core::fired_rule& f = made.judged.fired[i];
-    report_injection(f, {made.function, made.now_ns, bytes, connection, text, caller, flags, stack.count ? &stack : nullptr});
+    report_injection(f, {made.function, made.now_ns, bytes, connection, text, caller, flags, stack});
     if (f.delay_ns && !f.rule->dry_run) add_delay(f.rule->slot, f.delay_ns);
   }
 }

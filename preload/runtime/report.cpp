@@ -97,6 +97,12 @@ void report_injection(const injection& i, const happening& h) {
   }, h.stack);
 }
 
+const call_stack* stack_if_watched(call_stack& room) {
+  if (!stacks_on() || !page->stacks_wanted.load(std::memory_order_relaxed)) return nullptr;
+  walk_stack(room);
+  return room.count ? &room : nullptr;
+}
+
 bool publish_plain(abi::event_kind kind, const char* text, std::size_t n) {
   if (!report) return false;
   publish([&](abi::event& e) {

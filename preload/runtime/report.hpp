@@ -22,6 +22,9 @@ struct happening {
   const call_stack* stack;     // nullptr: nobody asked
 };
 
+// The stack of the call under way, while somebody watches stacks in a program that was started for it; else nullptr.
+const call_stack* stack_if_watched(call_stack& room);
+
 // What is told of a rule that took effect. It may be told when the rule has gone.
 struct injection {
   std::uint32_t rule, slot;

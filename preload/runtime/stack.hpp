@@ -16,6 +16,7 @@ void find_stacks(bool asked_for);
 bool stacks_on();
 
 struct call_stack {
+  call_stack() : count(0) {}                     // nothing else: most calls have one and never fill it
   unsigned count;                                // 0: not walked, or there was nothing
   std::uint64_t frames[abi::stack_frame_max];    // return addresses, the program's call of the hook first
 };
