@@ -63,7 +63,9 @@ queue queued(const descriptor& d, int fd) {
   const unsigned long request = d.kind == descriptor_kind::tcp ? SIOCINQ : FIONREAD;
   if (sys::control(fd, request, &n) != 0 || n < 0) n = 0;
   const bool hup = ready > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
-  const bool empty_but_readable = ready > 0 && (p.revents & POLLIN) && n == 0 && d.kind != descriptor_kind::udp;
+  // Streams of sockets say so themselves, and another thread may have read between the two questions.
+  const bool says_so = d.kind == descriptor_kind::tcp || d.kind == descriptor_kind::unix_stream || d.kind == descriptor_kind::udp;
+  const bool empty_but_readable = ready > 0 && (p.revents & POLLIN) && n == 0 && !says_so;
   return {static_cast<std::uint64_t>(n), hup || empty_but_readable};
 }
 
