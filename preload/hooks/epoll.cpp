@@ -327,9 +327,11 @@ int own_epoll_ctl(int fd, int op, int target, epoll_event* event) {
 }
 
 void refire(int fd) {
-  for_each_watch(fd, [](int epfd, watch& w) {
-    if ((w.events & EPOLLET) && !(w.events & EPOLLONESHOT) && !w.held) unmask_watch(epfd, w);
+  const bool known = for_each_watch(fd, [](int epfd, watch& w) {
+    if (repeats_edges(w)) unmask_watch(epfd, w);
   });
+  if (known) return;
+  if (descriptor* const d = entry_of(fd)) d->edge_owed.store(true, std::memory_order_release);
 }
 
 }  // namespace chaos::hooks

@@ -62,6 +62,7 @@ void begin_identity(descriptor& d, std::uint64_t inode) {
   d.kind = descriptor_kind::unknown;
   d.early = d.listening = d.accepted = d.per_call = d.connecting = d.has_remote = false;
   d.broken.store(false, std::memory_order_relaxed);
+  d.edge_owed.store(false, std::memory_order_relaxed);
   d.redirected.store(false, std::memory_order_relaxed);
   d.ordinal = 0;
   d.own_threshold = 1;

@@ -73,6 +73,7 @@ struct descriptor {
   bool early;                            // put into an epoll set before it was connected
   bool listening, accepted, per_call;    // per_call: an unconnected datagram socket, whose peer is known call by call
   bool connecting;                       // connect said EINPROGRESS: calling it again asks how it goes
+  std::atomic<bool> edge_owed;           // told "not yet" after an edge that no known set can repeat: the set repeats it once it is known
   std::atomic<bool> broken;              // reset by us: reads end, writes are EPIPE
   std::atomic<bool> redirected;          // its connect went to one of chaosd's sinks; `asked` is what the program wanted
   bool http_rules;                       // rules about HTTP messages are among those that match

@@ -151,6 +151,15 @@ void load(epoll_set& s, int epfd, const rule_view& v) {
   if (old) sys::unmap(old, old_bytes);
 }
 
+// Whoever trusts edges and read between the coming of a rule and our look at the set was told "not yet", and is to be told again.
+void repeat_owed_edges(epoll_set& s, int epfd) {
+  for (unsigned i = 0; i < s.count; ++i) {
+    watch& w = s.watches[i];
+    descriptor* const d = entry_of(w.fd);
+    if (d && d->edge_owed.load(std::memory_order_relaxed) && d->edge_owed.exchange(false, std::memory_order_acq_rel) && repeats_edges(w)) unmask_watch(epfd, w);
+  }
+}
+
 }  // namespace
 
 bool holds_set(const descriptor& d) { return d.kind == descriptor_kind::epoll; }
@@ -165,6 +174,7 @@ epoll_set* lock_set(int epfd, const rule_view& v) {
   if (s->generation != generation || s->change != now) {
     s->generation.store(0, std::memory_order_relaxed);
     load(*s, epfd, v);
+    repeat_owed_edges(*s, epfd);
     s->change = now;
     s->generation.store(generation, std::memory_order_release);  // at last: others look at it without the lock
   }
@@ -260,14 +270,16 @@ void forget_absent(int fd) {
   }
 }
 
-void for_each_watch(int fd, void (*f)(int epfd, watch& w)) {
+bool for_each_watch(int fd, void (*f)(int epfd, watch& w)) {
+  bool any = false;
   for (epoll_set& s : sets) {
     const int epfd = s.fd.load(std::memory_order_acquire) - 1;
     if (epfd < 0 || !take_word(s.busy)) continue;
     for (unsigned i = 0; i < s.count; ++i)
-      if (s.watches[i].fd == fd) f(epfd, s.watches[i]);
+      if (s.watches[i].fd == fd) f(epfd, s.watches[i]), any = true;
     unlock_set(s);
   }
+  return any;
 }
 
 }  // namespace chaos

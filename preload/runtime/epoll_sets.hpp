@@ -56,6 +56,8 @@ void put_back_absent(int epfd, int fd);  // the program is about to change its r
 void forget_absent(int fd);              // it is closed
 
 // Applies f(epfd, watch) to every watch of the descriptor in every loaded set.
-void for_each_watch(int fd, void (*f)(int epfd, watch& w));
+// Registered again it tells again of what it has told of.
+inline bool repeats_edges(const watch& w) { return (w.events & EPOLLET) && !(w.events & EPOLLONESHOT) && !w.held; }
+bool for_each_watch(int fd, void (*f)(int epfd, watch& w));  // false: there is none
 
 }  // namespace chaos

@@ -413,5 +413,26 @@ TEST_F(Gate, FionreadAgreesWithWhatCanBeRead) {
   EXPECT_EQ(n, 5);
 }
 
+// The set was waited on before there was a rule: nobody has looked at it, and yet the edge is owed.
+TEST_F(Gate, AnEdgeThatWasToldBeforeTheRuleCameIsToldAgain) {
+  tcp_pair p;
+  set_nonblocking(p.near);
+  const unique_fd set(epoll_create1(EPOLL_CLOEXEC));
+  epoll_event e{};
+  e.events = EPOLLIN | EPOLLET;
+  ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, p.near, &e), 0);
+  put(p.far, "x");
+  ASSERT_EQ(epoll_wait(set, &e, 1, 2000), 1);
+  const auto id = delay(p.target(), 50);
+  char c;
+  const double start = monotonic_ms();
+  ASSERT_EQ(recv(p.near, &c, 1, 0), -1);
+  ASSERT_EQ(errno, EAGAIN);
+  ASSERT_EQ(epoll_wait(set, &e, 1, 2000), 1);
+  EXPECT_TRUE(on_time(monotonic_ms() - start, 50));
+  EXPECT_EQ(recv(p.near, &c, 1, 0), 1);
+  EXPECT_EQ(s.count(id).fired, 1u);
+}
+
 }  // namespace
 }  // namespace chaos::gate
