@@ -68,7 +68,7 @@ int own_fcntl(abi::function_id self, int fd, int command, Real real_call) {
   return made;
 }
 
-// io.cpp: bytes that the kernel moves from one descriptor to another. Each of them meets its own rules.
+// Bytes that the kernel moves from one descriptor to another. Each of them meets its own rules.
 template <class Real>
 ssize_t own_transfer(abi::function_id self, int from, int to, size_t* n, const void* caller, Real real_call) {
   const abi::class_set row = abi::function_table[static_cast<unsigned>(self)].classes;

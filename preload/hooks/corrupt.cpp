@@ -1,0 +1,72 @@
+#include "corrupt.hpp"
+
+#include <string.h>
+
+#include "moves.hpp"
+
+namespace chaos::hooks {
+
+bool copy_out(frame& f) {
+  if (!f.c.out && !f.c.iov && !f.c.msg_out) return false;  // stdio and the kernel's own transfers have their bytes elsewhere
+  const std::uint64_t n = least(f.moves, copy_max);
+  if (!n || !(f.copy = sys::pages(n))) return false;
+  f.copy_bytes = n;
+  auto* to = static_cast<unsigned char*>(f.copy);
+  if (f.c.out) {
+    memcpy(to, *f.c.out, n);
+    *f.c.out = f.copy;
+    *f.c.size = n;
+  } else {
+    const bool message = f.c.msg_out != nullptr;
+    const iovec* iov = message ? (*f.c.msg_out)->msg_iov : *f.c.iov;
+    const std::size_t count = message ? (*f.c.msg_out)->msg_iovlen : static_cast<std::size_t>(*f.c.iov_count);
+    std::uint64_t done = 0;
+    for (std::size_t i = 0; i < count && done < n; ++i) {
+      const std::uint64_t part = least(iov[i].iov_len, n - done);
+      memcpy(to + done, iov[i].iov_base, part);
+      done += part;
+    }
+    f.iov[0] = {f.copy, n};
+    if (message) {
+      stand_in(f, *f.c.msg_out);
+      f.msg.msg_iov = f.iov;
+      f.msg.msg_iovlen = 1;
+    } else {
+      *f.c.iov = f.iov;
+      *f.c.iov_count = 1;
+    }
+  }
+  f.moves = n;
+  const bool stream = f.acts_as == cls::stream_out;
+  const std::uint64_t offset = stream ? f.d->out_bytes.load(std::memory_order_relaxed) : 0;
+  for (unsigned i = 0; i < f.made.judged.count; ++i)
+    if (f.made.judged.fired[i].rule->kind == abi::effect::corrupt && !f.made.judged.fired[i].rule->dry_run)
+      effects::corrupt::flip(f.made.judged.fired[i], stream, offset, to, n);
+  return true;
+}
+
+bool lands_nowhere(const frame& f) {
+  if ((f.acts_as & cls::stream_in) && f.c.flags && (*f.c.flags & MSG_TRUNC)) return true;
+  return !f.c.in && !f.c.iov && !f.c.msg_in;
+}
+
+void corrupt_in(frame& f, std::uint64_t n) {
+  const bool stream = f.acts_as == cls::stream_in;
+  const std::uint64_t offset = stream ? f.d->in_bytes.load(std::memory_order_relaxed) : 0;
+  for (unsigned i = 0; i < f.made.judged.count; ++i) {
+    const core::fired_rule& rule = f.made.judged.fired[i];
+    if (rule.rule->kind != abi::effect::corrupt || rule.rule->dry_run) continue;
+    std::uint64_t done = 0;
+    const auto part = [&](void* p, std::uint64_t room) {
+      const std::uint64_t here = least(room, n - done);
+      effects::corrupt::flip(rule, stream, offset + done, static_cast<unsigned char*>(p), here);
+      done += here;
+    };
+    if (f.c.in) { part(*f.c.in, n); continue; }
+    const iovec* iov = f.c.iov ? *f.c.iov : f.c.msg_in ? (*f.c.msg_in)->msg_iov : nullptr;
+    const std::size_t count = f.c.iov ? static_cast<std::size_t>(*f.c.iov_count) : f.c.msg_in ? (*f.c.msg_in)->msg_iovlen : 0;
+    for (std::size_t k = 0; iov && k < count && done < n; ++k) part(iov[k].iov_base, iov[k].iov_len);
+  }
+}
+
+}  // namespace chaos::hooks

@@ -1,0 +1,12 @@
+// Files that become longer: what `full` counts.
+#pragma once
+#include "hook.hpp"
+
+namespace chaos::hooks {
+
+bool full_disk_among(const rule_view& v, const std::uint64_t (&mask)[4]);
+
+// Bytes by which a write would make its file longer: what a disk has to find room for.
+std::uint64_t growth(const frame& f);
+
+}  // namespace chaos::hooks

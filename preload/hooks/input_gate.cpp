@@ -1,0 +1,98 @@
+#include "input_gate.hpp"
+
+#include "moves.hpp"
+#include "own.hpp"
+#include "preload/runtime/wait.hpp"
+
+namespace chaos::hooks {
+
+// Receive or send time-out of the socket as a deadline; ~0: none.
+std::uint64_t deadline_of(int fd, int option, std::uint64_t now) {
+  timeval t{};
+  socklen_t n = sizeof t;
+  if (sys::get_option(fd, SOL_SOCKET, option, &t, &n) != 0 || (t.tv_sec == 0 && t.tv_usec == 0)) return ~std::uint64_t{0};
+  return now + static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_usec) * 1000;
+}
+
+// A blocking reader sleeps until something happens to the queue, the due time, or a slice has passed; 0, or EINTR.
+int wait_for_input(descriptor& d, int fd, const due& q, std::uint64_t until) {
+  const std::uint64_t now = sys::now_ns();
+  const bool held = q.next_ns != 0;
+  if (held && until <= now + spin_ns) { spin_until(until); return 0; }
+  if (held) {
+    raise_threshold(d, fd);
+    until = least(until - spin_ns, now + (d.kind == descriptor_kind::tcp && !d.listening ? slice_ns : slice_ns / 5));
+  }
+  pollfd p{fd, POLLIN, 0};
+  const timespec rest = sys::span(until > now ? until - now : 0);
+  precise_timer precise;
+  // What lies at its end (FIN) or can not be quietened is waited out by the clock alone.
+  const timespec none{0, 0};
+  const bool noisy = held && sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) > 0;
+  int result = 0;
+  if (noisy) {
+    if (hold_until(until, 0) == waited::interrupted) result = EINTR;
+  } else {
+    const int r = real.ppoll(&p, 1, until == ~std::uint64_t{0} ? nullptr : &rest, nullptr);
+    if (r < 0 && errno == EINTR && !restarts_after_signal()) result = EINTR;
+  }
+  precise.restore();
+  if (held) restore_threshold(d, fd);
+  return result;
+}
+
+namespace {
+
+// These bytes are due and too few; the rest has not come. 0, or EINTR.
+int wait_for_more_than(descriptor& d, int fd, std::uint64_t bytes, std::uint64_t deadline) {
+  if (d.kind != descriptor_kind::tcp)  // nothing to quieten the kernel with
+    return hold_until(least(deadline, sys::now_ns() + slice_ns / 5), 0) == waited::interrupted ? EINTR : 0;
+  wait_beyond(d, fd, static_cast<unsigned>(bytes));
+  const int error = wait_for_input(d, fd, due{}, deadline);
+  restore_threshold(d, fd);
+  return error;
+}
+
+}  // namespace
+
+road pass_gate(frame& f, int fd, bool datagrams) {
+  descriptor& d = *f.d;
+  const std::uint64_t deadline = nonblocking(f) ? 0 : deadline_of(fd, SO_RCVTIMEO, sys::now_ns());
+  // What the call does not return without: all of it (a recv of all goes on piece by piece), or what SO_RCVLOWAT says.
+  const bool all = f.c.flags && (*f.c.flags & MSG_WAITALL) && (!f.c.size || f.peeks);
+  const std::uint64_t needed = datagrams || nonblocking(f) ? 1 : all ? f.moves : least(d.own_threshold, f.moves);
+  const auto take_due = [&](const due& q) {
+    if (!datagrams) { limit_to(f, q.bytes); f.due_bytes = q.bytes; }
+    return road::go;
+  };
+  for (;;) {
+    const rule_view* v = current_view();
+    if (!v) { restore_threshold(d, fd); return road::go; }
+    const due q = look(d, fd, *v, f.function, f.caller);
+    if (!q.gated || q.end) return road::go;
+    if (q.bytes && q.bytes >= needed) return take_due(q);
+    if (nonblocking(f)) {
+      if (!q.next_ns) return road::go;  // nothing is there: the kernel says so itself
+      refire(fd);
+      f.error = EAGAIN;
+      return road::fail;
+    }
+    const std::uint64_t now = sys::now_ns();
+    if (now >= deadline) f.error = EAGAIN;
+    else if (q.bytes && !q.next_ns) f.error = wait_for_more_than(d, fd, q.bytes, deadline);
+    else f.error = wait_for_input(d, fd, q, least(q.next_ns ? q.next_ns : ~std::uint64_t{0}, deadline));
+    if (!f.error) continue;
+    if (!q.bytes) return road::fail;
+    f.error = 0;
+    return take_due(q);  // as the kernel does: what it has by then
+  }
+}
+
+bool nothing_to_read(frame& f) {
+  if (!nonblocking(f)) return false;
+  pollfd p{f.c.fd, POLLIN, 0};
+  const timespec none{0, 0};
+  return sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) == 0;
+}
+
+}  // namespace chaos::hooks

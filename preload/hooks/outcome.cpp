@@ -1,0 +1,40 @@
+#include "outcome.hpp"
+
+#include <string.h>
+
+#include "moves.hpp"
+#include "preload/runtime/connection.hpp"
+#include "preload/runtime/http.hpp"
+
+namespace chaos::hooks {
+
+void report_fired_here(frame& f, std::uint64_t bytes, std::uint8_t flags) {
+  char room[sizeof abi::event::text];
+  const char* text = "";
+  std::uint32_t connection = 0;
+  std::uint8_t address[16];
+  std::uint16_t port = 0;
+  if (f.d && f.d->per_call && parse_address(f.c.to ? f.c.to : f.c.from, f.c.to ? f.c.to_len : f.c.from && f.c.from_len ? *f.c.from_len : 0, address, port))
+    text = room, describe_address(address, port, room, sizeof room);
+  else if (f.d) text = describe(*f.d, f.c.fd, room, sizeof room);
+  else if (f.c.path) text = f.c.path;
+  if (f.http) {
+    if (text != room) strncpy(room, text, sizeof room - 1)[sizeof room - 1] = 0;
+    text = room;
+    http_describe(*f.d, f.acts_as & in_data ? core::http::way::in : core::http::way::out, room, sizeof room);
+  }
+  if (f.d) connection = f.d->ordinal;
+  report_fired(f.made, text, connection, bytes, f.caller, flags);
+}
+
+void take_back(frame& f, core::effect_set kinds) {
+  unsigned kept = 0;
+  for (unsigned i = 0; i < f.made.judged.count; ++i) {
+    const core::fired_rule& r = f.made.judged.fired[i];
+    if (core::of(r.rule->kind) & kinds) r.state->fired.fetch_sub(1, std::memory_order_relaxed);
+    else f.made.judged.fired[kept++] = r;
+  }
+  f.made.judged.count = kept;
+}
+
+}  // namespace chaos::hooks

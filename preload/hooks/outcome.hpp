@@ -1,0 +1,15 @@
+// What is told of a call: its injections, once they are known, without those that came to nothing.
+#pragma once
+#include "hook.hpp"
+
+namespace chaos::hooks {
+
+void report_fired_here(frame& f, std::uint64_t bytes, std::uint8_t flags);
+inline void report_here(frame& f, std::uint64_t bytes, std::uint8_t flags = 0) {
+  if (f.made.judged.count) report_fired_here(f, bytes, flags);
+}
+
+// A fault that came to nothing (nothing was read, so nothing was corrupted or cut): it did not happen.
+void take_back(frame& f, core::effect_set kinds);
+
+}  // namespace chaos::hooks

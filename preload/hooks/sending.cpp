@@ -1,0 +1,45 @@
+#include "sending.hpp"
+
+#include "moves.hpp"
+#include "own.hpp"
+#include "preload/runtime/wait.hpp"
+
+namespace chaos::hooks {
+
+bool output_is_held_now(descriptor& d) {
+  if (closes_by_itself(d)) return false;
+  const std::uint64_t now = sys::now_ns();
+  return output_held_until(d, now) || send_held_until(d, now);
+}
+
+bool send_through_bucket(frame& f) {
+  const abi::rule& r = *f.made.verdict.bandwidth->rule;
+  const std::uint64_t rate = r.bytes ? r.bytes : 1, now = f.made.now_ns;
+  std::atomic<std::uint64_t>* shared = shared_bucket(r);
+  std::atomic<std::uint64_t>& bucket = shared ? *shared : f.d->send_empty_ns;
+  begin_empty(bucket, now);
+  const bool datagram = f.acts_as & cls::datagram_out;
+  if (!nonblocking(f)) {
+    const std::uint64_t deadline = deadline_of(f.c.fd, SO_SNDTIMEO, now);
+    const bool in_time = through_bucket(bucket, f.moves, rate, now, false) <= deadline;
+    const waited w = hold_until(in_time ? through_bucket(bucket, f.moves, rate, now, true) : deadline, r.id);
+    f.error = w == waited::interrupted ? EINTR : w == waited::due && !in_time ? EAGAIN : 0;
+    return !f.error;
+  }
+  std::uint64_t piece = effects::bandwidth::bytes_in(effects::bandwidth::piece_ns, rate) + 1;
+  if (piece > f.moves || datagram) piece = f.moves;
+  const std::uint64_t through = through_bucket(bucket, piece, rate, now, false);
+  if (through > now) {
+    f.d->send_due_ns.store(through, std::memory_order_relaxed);
+    refire(f.c.fd);
+    f.error = EAGAIN;
+    return false;
+  }
+  std::uint64_t more = piece + effects::bandwidth::bytes_in(now - through, rate);
+  if (more > f.moves || datagram) more = f.moves;
+  through_bucket(bucket, more, rate, now, true);
+  if (more < f.made.verdict.cap) f.made.verdict.cap = more;
+  return true;
+}
+
+}  // namespace chaos::hooks
