@@ -1,5 +1,6 @@
 // The one place that knows all effects: turns what the judge let fire into a verdict. A rule that fired but found
-// nothing to do (no segment was lost, T has not passed) is taken off the list, and its injection given back.
+// nothing to do (no segment was lost, T has not passed, another ended the call before it) is taken off the list, and its
+// injection given back.
 #pragma once
 #include "bandwidth.hpp"
 #include "corrupt.hpp"
@@ -29,8 +30,8 @@ namespace chaos::effects {
 
 inline void compose(core::judgement& j, const situation& s, verdict& v) {
   v = no_verdict;
-  unsigned kept = 0;
-  for (unsigned i = 0; i < j.count; ++i) {
+  unsigned kept = 0, i = 0;
+  for (; i < j.count && v.end == ending::none; ++i) {
     core::fired_rule& place = j.fired[kept];
     if (i != kept) place = j.fired[i];
     bool took = true;
@@ -67,8 +68,8 @@ inline void compose(core::judgement& j, const situation& s, verdict& v) {
       continue;
     }
     ++kept;
-    if (v.end != ending::none) break;
   }
+  for (; i < j.count; ++i) j.fired[i].state->fired.fetch_sub(1, std::memory_order_relaxed);
   j.count = kept;
 }
 

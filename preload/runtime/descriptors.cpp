@@ -317,6 +317,10 @@ descriptor* classify(int fd, const rule_view& v) {
   struct statx s;
   if (sys::call(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO, &s) != 0) return nullptr;
   if (!lock(*d)) return nullptr;
+  if (static_cast<std::uint32_t>(d->head.load(std::memory_order_relaxed) >> 32) == generation) {  // by another thread, meanwhile
+    unlock(*d);
+    return d;
+  }
   if (d->inode != s.stx_ino || d->kind == descriptor_kind::unknown || d->kind == descriptor_kind::file || d->kind == descriptor_kind::epoll) begin_identity(*d, s.stx_ino);
   learn(*d, fd, s);
 

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 
+#include "busy_word.hpp"
 #include "process.hpp"
 
 namespace chaos {
@@ -73,6 +74,28 @@ core::rule_state* reused(core::rule_state* base, std::uint32_t first) {
   return nullptr;
 }
 
+// Held while a state is added to a chain: of several threads that are the first to ask a rule in a scope one makes its state,
+// and the others find it. Shared by chains, and rarely needed: once for each state.
+constinit std::atomic<std::uint32_t> adding[64];
+std::atomic<std::uint32_t>& adding_to(const std::atomic<std::uint32_t>& head) { return adding[reinterpret_cast<std::uintptr_t>(&head) / 64 % 64]; }
+
+core::rule_state* add_state(core::rule_state* base, std::atomic<std::uint32_t>& head, std::uint32_t rule, core::rule_state* before) {
+  unsigned steps = 0;
+  const std::uint32_t first = head.load(std::memory_order_acquire);
+  for (std::uint32_t i = first; i && i <= state_pool_max && steps < chain_max; i = base[i].next.load(std::memory_order_relaxed), ++steps)
+    if (base[i].rule.load(std::memory_order_relaxed) == rule) return &base[i];
+  if (steps == chain_max || steps > 8 + 2 * published_count())
+    if (core::rule_state* const s = reused(base, first)) return &begun(*s, rule);
+  const std::uint32_t made = take(base);
+  if (!made) return nullptr;
+  core::rule_state& s = begun(base[made], rule);
+  std::atomic<std::uint32_t>& place = before ? before->next : head;
+  std::uint32_t next = place.load(std::memory_order_acquire);
+  do s.next.store(next, std::memory_order_relaxed);
+  while (!place.compare_exchange_weak(next, made, std::memory_order_acq_rel));
+  return &s;
+}
+
 }  // namespace
 
 core::rule_state& find_state(std::atomic<std::uint32_t>& head, std::uint32_t rule, core::rule_state* before) {
@@ -91,19 +114,13 @@ core::rule_state& find_state(std::atomic<std::uint32_t>& head, std::uint32_t rul
   };
   if (before)
     if (core::rule_state* const s = search(before->next.load(std::memory_order_acquire))) return *s;
-  std::uint32_t first = head.load(std::memory_order_acquire);
   steps = 0;
-  if (core::rule_state* const s = search(first)) return *s;
-  if (steps == chain_max || steps > 8 + 2 * published_count())
-    if (core::rule_state* const s = reused(base, first)) return begun(*s, rule);
-  const std::uint32_t made = take(base);
-  if (!made) return fallback();
-  core::rule_state& s = begun(base[made], rule);
-  std::atomic<std::uint32_t>& place = before ? before->next : head;
-  first = place.load(std::memory_order_acquire);
-  do s.next.store(first, std::memory_order_relaxed);
-  while (!place.compare_exchange_weak(first, made, std::memory_order_acq_rel));
-  return s;
+  if (core::rule_state* const s = search(head.load(std::memory_order_acquire))) return *s;
+  std::atomic<std::uint32_t>& busy = adding_to(head);
+  const bool alone = take_word(busy);  // else: a signal handler that came while its thread was adding
+  core::rule_state* const s = add_state(base, head, rule, before);
+  if (alone) give_word(busy);
+  return s ? *s : fallback();
 }
 
 void release_states(std::atomic<std::uint32_t>& head) {
