@@ -42,11 +42,19 @@ inline sockaddr_in loopback(std::uint16_t port) {
   return a;
 }
 inline const sockaddr* generic(const sockaddr_in& a) { return reinterpret_cast<const sockaddr*>(&a); }
-inline std::uint16_t port_of(int fd) {
-  sockaddr_in a{};
+inline sockaddr_in6 loopback_v6(std::uint16_t port) {
+  sockaddr_in6 a{};
+  a.sin6_family = AF_INET6;
+  a.sin6_port = htons(port);
+  a.sin6_addr = in6addr_loopback;
+  return a;
+}
+inline const sockaddr* generic(const sockaddr_in6& a) { return reinterpret_cast<const sockaddr*>(&a); }
+inline std::uint16_t port_of(int fd) {  // it lies at the same place in both
+  sockaddr_in6 a{};
   socklen_t n = sizeof a;
   getsockname(fd, reinterpret_cast<sockaddr*>(&a), &n);
-  return ntohs(a.sin_port);
+  return ntohs(a.sin6_port);
 }
 inline void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
 

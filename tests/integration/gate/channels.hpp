@@ -5,16 +5,30 @@
 
 #include <sys/syscall.h>
 
+#include <vector>
+
 namespace chaos::gate {
 
-enum class over { tcp, udp, unix_stream, unix_seqpacket, unix_datagram };
-inline constexpr over all_transports[] = {over::tcp, over::udp, over::unix_stream, over::unix_seqpacket, over::unix_datagram};
+enum class over { tcp, tcp6, udp, udp6, unix_stream, unix_seqpacket, unix_datagram };
+
+// Some containers have no ::1.
+inline bool has_v6() {
+  const unique_fd fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const sockaddr_in6 any = loopback_v6(0);
+  return bind(fd, generic(any), sizeof any) == 0;
+}
+inline const std::vector<over> all_transports = [] {
+  std::vector<over> all = {over::tcp, over::udp, over::unix_stream, over::unix_seqpacket, over::unix_datagram};
+  if (has_v6()) all.insert(all.end(), {over::tcp6, over::udp6});
+  return all;
+}();
 
 inline std::string name_of(over o) {
-  const char* const names[] = {"tcp", "udp", "unix_stream", "unix_seqpacket", "unix_datagram"};
+  const char* const names[] = {"tcp", "tcp6", "udp", "udp6", "unix_stream", "unix_seqpacket", "unix_datagram"};
   return names[static_cast<int>(o)];
 }
-inline bool is_stream(over o) { return o == over::tcp || o == over::unix_stream; }
+inline bool is_tcp(over o) { return o == over::tcp || o == over::tcp6; }
+inline bool is_stream(over o) { return is_tcp(o) || o == over::unix_stream; }
 
 struct channel {
   over transport;
@@ -33,6 +47,25 @@ struct channel {
       case over::udp: {
         udp_pair p;
         take(p);
+        break;
+      }
+      case over::tcp6: {
+        listening = bound_v6(SOCK_STREAM);
+        listen(listening, 8);
+        near = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        join_v6(near, listening);
+        far = accept(listening, nullptr, nullptr);
+        const int on = 1;
+        for (const int fd : {static_cast<int>(near), static_cast<int>(far)}) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        target = "[::1]:" + std::to_string(port_of(listening));
+        break;
+      }
+      case over::udp6: {
+        near = bound_v6(SOCK_DGRAM);
+        far = bound_v6(SOCK_DGRAM);
+        join_v6(near, far);
+        join_v6(far, near);
+        target = "udp://[::1]:" + std::to_string(port_of(far));
         break;
       }
       case over::unix_stream:
@@ -87,6 +120,16 @@ struct channel {
     const sockaddr_un a = address(name);
     EXPECT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a), 0);
     return fd;
+  }
+  static unique_fd bound_v6(int type) {
+    unique_fd fd = socket(AF_INET6, type | SOCK_CLOEXEC, 0);
+    const sockaddr_in6 any = loopback_v6(0);
+    EXPECT_EQ(bind(fd, generic(any), sizeof any), 0);
+    return fd;
+  }
+  static void join_v6(int fd, int to) {
+    const sockaddr_in6 a = loopback_v6(port_of(to));
+    EXPECT_EQ(connect(fd, generic(a), sizeof a), 0);
   }
   void join(int fd, const char* name) const {
     const sockaddr_un a = address(name);

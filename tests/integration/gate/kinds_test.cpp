@@ -194,7 +194,7 @@ void reset_peer(Connection& l) {
   EXPECT_EQ(in.result, -1);
   EXPECT_EQ(in.error, ECONNRESET);
   l.injected(1, ECONNRESET, l.at);
-  if (l.c.transport == over::tcp) {
+  if (is_tcp(l.c.transport)) {
     char b;
     EXPECT_EQ(syscall(SYS_recvfrom, l.c.far.operator int(), &b, 1, 0, nullptr, nullptr), -1);
     EXPECT_EQ(errno, ECONNRESET) << "a real RST";
