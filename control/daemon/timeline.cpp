@@ -98,7 +98,7 @@ std::string timeline::format(std::uint64_t seq, const abi::event& e, std::uint64
   }
   text(out, "effect", e.rule && e.effect < abi::effect_count ? abi::effect_table[e.effect].name : "");
   key(out, "errno");
-  const bool eai = known && abi::function_table[e.function].how == abi::fails::eai;
+  const bool eai = known && (abi::function_table[e.function].classes & abi::classes::dns);  // by whatever word the call says so
   const bool status = e.rule && e.effect == static_cast<std::uint8_t>(abi::effect::http_error);
   if (e.error && !status) add_text(out, eai ? rules::eai_name(e.error) : rules::errno_name(e.error));
   else out += "null";

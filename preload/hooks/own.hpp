@@ -81,7 +81,51 @@ ssize_t own_transfer(abi::function_id self, int from, int to, size_t* n, const v
 // names.cpp
 int own_getnameinfo(const sockaddr* from, socklen_t n, char* host, socklen_t host_room, char* service, socklen_t service_room, int flags);
 int own_getaddrinfo(const char* host, const char* service, const addrinfo* hints, addrinfo** out);
-hostent* own_gethostbyname(const char* host);
+// The old ways of looking up. What they say of a failure is h_errno, which the reentrant ones return beside an errno.
+struct address_text {
+  char text[endpoint_text_max] = {};  // empty: no address
+  address_text(const void* address, socklen_t n, int family);
+};
+bool lookup_fails(abi::function_id self, const char* host, const void* caller, int& error);
+int as_h_errno(int eai);                 // and errno, where that says that errno says more
+void note_host(const char* host, const hostent& found);
+bool goes_on_with(const char* host);     // its answer did not fit a moment ago: the same look-up, with more room
+void did_not_fit(const char* host);
+
+template <class Real>
+hostent* own_host(abi::function_id self, const char* host, const void* caller, Real real_call) {
+  int error = 0;
+  if (lookup_fails(self, host, caller, error)) {
+    h_errno = as_h_errno(error);
+    return nullptr;
+  }
+  hostent* const found = real_call();
+  if (found) note_host(host, *found);
+  return found;
+}
+
+template <class Real>
+int own_host_r(abi::function_id self, const char* host, const void* caller, hostent** out, int* h_error, Real real_call) {
+  int error = 0;
+  if (!goes_on_with(host) && lookup_fails(self, host, caller, error)) {
+    *out = nullptr;
+    *h_error = as_h_errno(error);
+    return *h_error == NETDB_INTERNAL ? errno : *h_error == TRY_AGAIN ? errno = EAGAIN : 0;
+  }
+  const int result = real_call();
+  if (result == ERANGE) did_not_fit(host);
+  else if (result == 0 && *out) note_host(host, **out);
+  return result;
+}
+
+template <class Real>
+int own_query(abi::function_id self, res_state state, const char* host, const void* caller, Real real_call) {
+  int error = 0;
+  if (!lookup_fails(self, host, caller, error)) return real_call();
+  h_errno = as_h_errno(error);
+  if (state) state->res_h_errno = h_errno;
+  return -1;
+}
 
 // memory.cpp
 bool allocation_fails(abi::function_id self, std::size_t n, const void* caller, int& error);

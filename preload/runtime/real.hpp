@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <netdb.h>
 #include <poll.h>
+#include <resolv.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -320,7 +320,28 @@ ROW(getnameinfo, name) {
   o.value += std::string(" ") + host;
   return o;
 }
-ROW(gethostbyname, name) { return pointer(f("127.0.0.1")); }
+inline outcome host_found(const hostent* found) { return pointer(found, found ? found->h_name : ""); }
+struct reentrant {
+  hostent into{};
+  char room[1024];
+  hostent* out = nullptr;
+  int h_error = -2;
+  outcome came_to(int result) const {
+    return {!out, out ? 0 : result, std::to_string(result) + " " + std::to_string(h_error) + " " + (out ? out->h_name : "null")};
+  }
+};
+ROW(gethostbyname, name) { return host_found(f("127.0.0.1")); }
+ROW(gethostbyname2, name) { return host_found(f("127.0.0.1", AF_INET)); }
+ROW(gethostbyname_r, name) { reentrant r; return r.came_to(f("127.0.0.1", &r.into, r.room, sizeof r.room, &r.out, &r.h_error)); }
+ROW(gethostbyname2_r, name) { reentrant r; return r.came_to(f("127.0.0.1", AF_INET, &r.into, r.room, sizeof r.room, &r.out, &r.h_error)); }
+inline const in_addr here_v4 = testing_support::loopback(0).sin_addr;
+ROW(gethostbyaddr, name) { return host_found(f(&here_v4, sizeof here_v4, AF_INET)); }
+ROW(gethostbyaddr_r, name) { reentrant r; return r.came_to(f(&here_v4, sizeof here_v4, AF_INET, &r.into, r.room, sizeof r.room, &r.out, &r.h_error)); }
+inline outcome answered(int result) { return {result < 0, 0, result < 0 ? "no answer" : "answer"}; }
+ROW(res_query, name) { testing_support::name_server n; unsigned char a[512]; return answered(f("127.0.0.1", 1, 1, a, sizeof a)); }
+ROW(res_search, name) { testing_support::name_server n; unsigned char a[512]; return answered(f("127.0.0.1", 1, 1, a, sizeof a)); }
+ROW(res_nquery, name) { testing_support::name_server n; unsigned char a[512]; return answered(f(&_res, "127.0.0.1", 1, 1, a, sizeof a)); }
+ROW(res_nsearch, name) { testing_support::name_server n; unsigned char a[512]; return answered(f(&_res, "127.0.0.1", 1, 1, a, sizeof a)); }
 
 // --- memory
 ROW(malloc, memory) { return memory(s, f(odd_size)); }

@@ -24,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/name_server.hpp"
 #include "tests/support/sockets.hpp"
 #include "tests/support/temporary_folder.hpp"
 

@@ -104,6 +104,10 @@ class Names(ProgramTestCase):
         self.fault("dns", "dns:one.shop.test", "EAI_NONAME")
         self.assertEqual(step("byname", "one.shop.test")[0][0], "gaierror")
         self.assertFired("dns", 1)
+        self.ok("rm", "dns")
+        self.fault("dns", "dns:one.shop.test", "EAI_NONAME", "--on", "gethostbyname_r")
+        self.assertEqual(step("byname", "one.shop.test")[0], ["herror", 1], "HOST_NOT_FOUND")
+        self.assertFired("dns", 1)
 
     def test_another_process_that_did_not_look_the_name_up_is_left_alone(self):
         # chaosd can not resolve it either, so the rule means the processes that can
@@ -142,6 +146,16 @@ class Names(ProgramTestCase):
         ran = self.run_shimmed(GETENT, "ahosts", "localhost")
         self.assertEqual(ran.code, 2, ran)
         self.assertFired("dns", 1)
+
+    def test_getent_the_old_way(self):
+        """`hosts` looks names up with gethostbyname2 and addresses with gethostbyaddr."""
+        for subject in ("localhost", "127.0.0.1"):
+            self.assertEqual(self.run_shimmed(GETENT, "hosts", subject).code, 0)
+            self.fault("dns", f"dns:{subject}", "EAI_NONAME")
+            ran = self.run_shimmed(GETENT, "hosts", subject)
+            self.assertEqual(ran.code, 2, ran)
+            self.assertFired("dns")
+            self.ok("rm", "dns")
 
 
 if __name__ == "__main__":
