@@ -30,7 +30,6 @@ struct facts_of_call {
   std::uint64_t now_ns = 0;        // 0: the clock is read only when a rule is about to take effect
   std::uint64_t grows = 0;         // bytes by which a file would become longer
   std::uint64_t outstanding = 0;   // allocated and not freed, for --budget
-  std::uint64_t operation = 0;     // already counted for the one rule that can match, which would fire; 0: not
 };
 
 struct fired_rule {
@@ -77,7 +76,7 @@ void judge(const abi::rule_bank& bank, const std::uint64_t (&mask)[4], const fac
       if (r.thread_glob && !host.thread_is(r)) continue;
       if (r.caller_glob && !host.caller_is(r)) continue;
       if (r.stack_glob && !host.stack_is(r)) continue;  // the dearest question comes last
-      if (!facts.operation) host.matched(r);
+      host.matched(r);
       if (out.matched < fired_max) out.matched_slots[out.matched] = static_cast<std::uint16_t>(r.slot);
       ++out.matched;
       const abi::scope scope = scope_of(r, host.on_connection());
@@ -85,8 +84,7 @@ void judge(const abi::rule_bank& bank, const std::uint64_t (&mask)[4], const fac
       if (out.matched <= fired_max) out.asked[out.matched - 1] = &state;
       const bool counts_bytes = r.after_bytes || r.space_bytes;
       const auto key = [&] { return host.key(r, scope); };
-      const std::uint64_t operation = facts.operation ? facts.operation : next_operation(state);
-      const trigger_result t = pull(r, state, operation, key, counts_bytes ? host.passed(scope, state, facts.bytes) : 0);
+      const trigger_result t = pull(r, state, next_operation(state), key, counts_bytes ? host.passed(scope, state, facts.bytes) : 0);
       if (!t.fires) continue;
       out.fired[out.count++] = {&r, &state, key(), t.operation, 0, 0};
       if (out.count == fired_max) return;

@@ -69,7 +69,6 @@ struct frame {
   decision made;
   std::int32_t error;
   long result;
-  quick_answer asked;           // the operation that was counted before, if any
   std::uint64_t moves;          // bytes that the call could move, as the program asked
   std::uint64_t wanted, gathered;  // MSG_WAITALL: bytes in all, and of earlier rounds
   std::uint64_t pending;        // bytes that a stream still holds
@@ -111,10 +110,8 @@ inline Ret failure(int error) {
 }
 
 template <abi::fails how, class Ret, class Real>
-[[gnu::noinline]] Ret run_slowly(abi::function_id self, abi::class_set classes, const call& c, const void* caller, Real real_call,
-                                 const quick_answer& asked = {}) {
+[[gnu::noinline]] Ret run_slowly(abi::function_id self, abi::class_set classes, const call& c, const void* caller, Real real_call) {
   frame f;  // not initialised: large, and most calls touch little of it
-  f.asked = asked;
   f.function = self;
   f.c = c;
   f.caller = caller;
@@ -146,15 +143,7 @@ template <abi::fails how, class Ret, class Real>
 template <abi::function_id self, class Ret, class Make, class Real>
 [[gnu::always_inline]] inline Ret run(Make make_call, const void* caller, Real real_call) {
   constexpr const abi::function_info& info = abi::function_table[static_cast<unsigned>(self)];
-  if constexpr (is_quick(self)) {
-    const quick_answer asked = ask_quickly(quick_bit(self), info.classes, make_call().fd, make_call().flags);
-    if (asked.answer != quick_answer::said::no) return run_slowly<info.how, Ret>(self, info.classes, make_call(), caller, real_call, asked);
-    const Ret result = real_call();
-    settle(asked, static_cast<long>(result));
-    return result;
-  } else {
-    return run_slowly<info.how, Ret>(self, info.classes, make_call(), caller, real_call);
-  }
+  return run_slowly<info.how, Ret>(self, info.classes, make_call(), caller, real_call);
 }
 
 // What concerns the whole thread or process (process.cpp).

@@ -40,11 +40,6 @@ void decide_here(frame& f, std::uint64_t bytes, core::effect_set kinds) {
     memcpy(mask, f.http ? f.http_mask : f.d->mask, sizeof mask);
   }
   core::facts_of_call facts{.function = f.function, .acts_as = f.acts_as, .kinds = kinds, .size = f.moves, .bytes = bytes};
-  if (f.asked.answer == quick_answer::said::yes) {
-    f.asked.answer = quick_answer::said::nothing;
-    if (f.asked.generation == f.view->generation.load(std::memory_order_relaxed)) facts.operation = f.asked.operation;
-    else take_back(f.asked);
-  }
   if ((f.acts_as & (cls::file_io | cls::sync)) && full_disk_among(*f.view, mask)) facts.grows = growth(f);
   decide(facts, mask, f.d, *f.view, f.caller, f.made);
 }
@@ -177,8 +172,6 @@ road enter(frame& f) {
   inside_scope work;
   road way = enter_inside(f);
   if (f.c.stream && !f.c.path) way = as_stdio(f, way);
-  if (f.asked.answer == quick_answer::said::yes) take_back(f.asked);  // it never came to the question
-  f.asked.answer = quick_answer::said::nothing;
   work.end();
   return way;
 }

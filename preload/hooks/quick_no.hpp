@@ -1,29 +1,39 @@
-// The usual fate of a call on a matched connection or file: one rule is asked, or none, and its trigger says no. That is settled here, in
-// a few dozen instructions. Whatever else may be the matter goes the common road, and takes the operation that was
-// counted along.
+// The usual fate of a call on a matched connection or file: one rule is asked, or none, and its trigger says no. That is settled
+// here, in a few dozen instructions, before the call and after it. Whatever else may be the matter goes the common road, and nothing
+// has been counted for it yet.
 #pragma once
 #include "preload/runtime/descriptors.hpp"
-#include "preload/runtime/report.hpp"
+#include "preload/runtime/states.hpp"
 
 namespace chaos::hooks {
 
+// What is remembered while the call is made. In two registers.
 struct quick_answer {
-  enum class said : std::uint8_t { nothing, no, yes } answer = said::nothing;
-  bool input, counted, file;
-  std::uint32_t generation;      // of the rules that were asked
-  descriptor* d;
-  std::uint32_t slot;            // of its counters; abi::rule_max: no rule is about this function
-  core::rule_state* state;
-  std::uint64_t operation;
+  core::rule_state* state;       // where the operation was counted; nullptr: no rule is about this function
+  std::uint16_t slot;            // of the rule's counters
+  bool no;                       // the call is to be made, and then settled; false: the common road
+  bool input, file;
 };
 
-// `function`: its quick_bit. `row`: its classes. `flags`: of recv and send, where there are any.
-quick_answer ask_quickly(std::uint64_t function, abi::class_set row, int fd, const int* flags);
+// `function`: its quick_bit. `row`: its classes. `flags`: of a receive; 0 where there are none.
+quick_answer ask_quickly(descriptor& d, std::uint64_t function, abi::class_set row, int flags);
 
-// After a call that the rule said no to: what it moved. An input that found nothing was no operation.
-void settle(const quick_answer& a, long result);
+// After a call that the rule said no to: what it moved. An input that found nothing was no operation. Returns `result`.
+long settle(quick_answer a, descriptor& d, long result);
 
-// The rules changed meanwhile: the operation was never asked for.
-void take_back(const quick_answer& a);
+// The flags of a receive, among the arguments that follow the descriptor: the last int.
+inline int flags_among() { return 0; }
+template <class First, class... Rest>
+inline int flags_among(First first, Rest... rest) {
+  int here = 0;
+  if constexpr (__is_same(First, int)) here = first;
+  if constexpr ((__is_same(Rest, int) || ...)) here = flags_among(rest...);
+  return here;
+}
+
+// Calls that only receive, so that their int is flags.
+constexpr bool has_receive_flags(abi::class_set row) {
+  return (row & abi::classes::stream_in) && (row & abi::classes::datagram_in) && !(row & abi::classes::file_io);
+}
 
 }  // namespace chaos::hooks

@@ -31,13 +31,6 @@ template <class T>
 constexpr bool brings_descriptors(T) { return false; }
 inline bool brings_descriptors(msghdr* m) { return may_bring_descriptors(m); }
 
-template <class First, class... Rest>
-[[gnu::always_inline]] inline bool short_way(abi::class_set mine, First first, Rest... rest) {
-  if ((brings_descriptors(rest) || ...)) return false;
-  if constexpr (__is_same(First, int)) return surely_unmatched(first, mine);
-  return false;
-}
-
 template <class Ret, class Real>
 Ret allocate(abi::function_id self, std::size_t n, const void* caller, Real real_call) {
   int error = 0;
@@ -95,15 +88,45 @@ int changed(int fd, int result) {
 #undef HOOK
 #undef HOOK_ABI
 
+#define CHAOS_SPREAD(...) __VA_ARGS__
+
+// The one rule that is to be asked says no → libc, and what it moved is counted. Else the common road, by a jump.
+template <abi::function_id self, class Ret, class... Rest>
+[[gnu::always_inline]] inline Ret matched(Ret (*const& real_call)(int, Rest...), Ret (*slow)(int, Rest...), int fd, Rest... rest) {
+  if constexpr (is_quick(self)) {
+    constexpr abi::class_set mine = abi::function_table[static_cast<unsigned>(self)].classes;
+    if (static_cast<unsigned>(fd) < descriptor_count && !(brings_descriptors(rest) || ...)) {
+      descriptor& d = descriptor_table[fd];
+      const quick_answer answer = ask_quickly(d, quick_bit(self), mine, has_receive_flags(mine) ? flags_among(rest...) : 0);
+      if (answer.no) return static_cast<Ret>(settle(answer, d, static_cast<long>(real_call(fd, rest...))));
+    }
+  }
+  return slow(fd, rest...);
+}
+template <abi::function_id self, class Ret, class... All>
+[[gnu::always_inline]] inline Ret matched(Ret (*const&)(All...), Ret (*slow)(All...), All... all) { return slow(all...); }
+
+#define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                      \
+  [[gnu::noinline]] returns matched_##symbol parameters {                                                           \
+    return matched<abi::function_id::symbol>(real.symbol, &slow_##symbol, CHAOS_SPREAD arguments);                  \
+  }
+#define HOOK HOOK_ABI
+#include "chaos/abi/functions.def"
+#undef HOOK
+#undef HOOK_ABI
+
 // Armed: no rule can match this descriptor → straight to libc. A function of its own, so that the hook stays as short
 // as it is; reached and left by jumps.
-#define CHAOS_SPREAD(...) __VA_ARGS__
-#define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                        \
-  [[gnu::noinline]] returns armed_##symbol parameters {                                                              \
-    constexpr auto self = abi::function_id::symbol;                                                                  \
-    if constexpr (moves_over_one(self))                                                                               \
-      if (short_way(abi::function_table[static_cast<unsigned>(self)].classes, CHAOS_SPREAD arguments)) return real.symbol arguments; \
-    return slow_##symbol arguments;                                                                                  \
+template <abi::function_id self, class First, class... Rest>
+[[gnu::always_inline]] inline bool short_way(First first, Rest... rest) {
+  if constexpr (moves_over_one(self) && __is_same(First, int))
+    return !(brings_descriptors(rest) || ...) && surely_unmatched(first, abi::function_table[static_cast<unsigned>(self)].classes);
+  return false;
+}
+#define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                      \
+  [[gnu::noinline]] returns armed_##symbol parameters {                                                             \
+    if (short_way<abi::function_id::symbol>(CHAOS_SPREAD arguments)) return real.symbol arguments;                  \
+    return matched_##symbol arguments;                                                                              \
   }
 #define HOOK HOOK_ABI
 #include "chaos/abi/functions.def"

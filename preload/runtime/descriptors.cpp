@@ -70,7 +70,7 @@ void begin_identity(descriptor& d, std::uint64_t inode) {
   d.text[0] = 0;
   d.owner.store(0, std::memory_order_relaxed);
   d.owner_inside.store(0, std::memory_order_relaxed);
-  d.sole[0].place = d.sole[1].place = 0;
+  d.sole_in.place = d.sole_out.place = 0;
   d.in_bytes.store(0, std::memory_order_relaxed);
   d.out_bytes.store(0, std::memory_order_relaxed);
   d.charge_ns.store(0, std::memory_order_relaxed);
@@ -252,12 +252,14 @@ std::uint64_t quick_functions_of(const abi::rule& r) {
 bool looks_only_at_its_state(const abi::rule& r, abi::scope own) {
   return !r.thread_glob && !r.caller_glob && !r.stack_glob && r.size_low == 0 && r.size_high == UINT64_MAX && !r.after_bytes &&
          !r.space_bytes && (r.counts_in == abi::scope::automatic || r.counts_in == own) &&
-         !((core::of(r.kind) & core::arrival_effects) && (r.classes & abi::classes::stream_in)) && r.slot < abi::rule_max;
+         !((core::of(r.kind) & core::arrival_effects) && (r.classes & abi::classes::stream_in)) &&
+         !(r.kind == abi::effect::slicer && r.delay_ns) &&  // there may be a gap to wait out
+         r.slot < abi::rule_max;
 }
 
 void find_sole_rules(descriptor& d, const rule_view& v, unsigned rules) {
   for (const bool input : {true, false}) {
-    sole_rule& sole = d.sole[input ? 0 : 1];
+    sole_rule& sole = input ? d.sole_in : d.sole_out;
     sole = {};
     const bool file = d.role & abi::classes::file_io;
     const abi::class_set way = d.http_rules ? 0 : d.role & (input ? abi::classes::stream_in | abi::classes::file_io : abi::classes::stream_out | abi::classes::sync);
@@ -270,8 +272,8 @@ void find_sole_rules(descriptor& d, const rule_view& v, unsigned rules) {
       if (!(d.mask[i / 64] >> (i % 64) & 1) || !(r.classes & way)) continue;
       if (found++ || !looks_only_at_its_state(r, file ? abi::scope::thread : abi::scope::connection)) { sole.place = 0; break; }
       const bool chance_only = r.toxicity >= abi::certain && !r.when.pattern_length && !r.when.first && r.times == UINT64_MAX;
-      sole = {.place = static_cast<std::uint16_t>(i + 1), .slot = static_cast<std::uint16_t>(r.slot), .pid = self.pid, .id = r.id, .met = 0,
-              .functions = quick_functions_of(r), .key = key_of(r, d), .chance = chance_only ? r.chance : ~std::uint64_t{0}};
+      sole = {.place = static_cast<std::uint16_t>(i + 1), .slot = static_cast<std::uint16_t>(r.slot), .pid = self.pid, .id = r.id,
+              .functions = quick_functions_of(r), .key = key_of(r, d), .chance = chance_only ? r.chance : ~std::uint64_t{0}, .state = nullptr};
     }
   }
 }

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "chaos/abi/classes.hpp"
+#include "chaos/abi/trigger_state.hpp"
 #include "preload/core/match.hpp"
 #include "process.hpp"
 
@@ -29,10 +30,10 @@ struct sole_rule {
   std::uint16_t slot;                    // of its counters
   std::int32_t pid;                      // of the process that `key` is for
   std::uint32_t id;
-  std::uint32_t met;                     // its id, once its first match has been told
   std::uint64_t functions;               // that it is about, by quick_bit
   core::random_key key;                  // sockets; on files a thread has its own
   std::uint64_t chance;                  // with nothing else to ask; ~0: look at the rule
+  abi::trigger_state* state;             // sockets: of this connection, once its first match has been told
 };
 
 // Between two slices of one direction; see slice_gap.hpp.
@@ -62,32 +63,37 @@ constexpr std::uint64_t quick_bit(abi::function_id f) {  // one each, in the ord
 }
 static_assert(quick_bit(abi::function_id::count) != 0 && is_quick(abi::function_id::recv), "no more than 63 of them");
 
+static_assert(sizeof(sole_rule) == 48);
 inline constexpr unsigned endpoint_text_max = 56;  // "[" 8 groups "]:65535"
 
-struct descriptor {
-  // What every call on it looks at, in two cache lines.
+struct alignas(64) descriptor {
+  // What every call on it looks at, in the cache line of the descriptor and that of its direction.
   // generation << 32 | classes in which some rule matches (and the role allows). 0: not classified.
   std::atomic<std::uint64_t> head;
-  std::atomic<std::uint32_t> busy;       // tid of the thread that changes what follows
+  std::atomic<delay_line*> line;
+  std::atomic<std::uint64_t> connect_due_ns;       // a non-blocking connect that is not to be seen finished before
+  std::atomic<std::uint64_t> send_due_ns;          // no more may be sent before (bandwidth)
+  abi::class_set role;                   // classes that this descriptor can act in at all
+  std::atomic<std::int32_t> owner;       // tid of the only thread that counts here so far; -1: several; see owner.hpp
+  std::atomic<std::uint8_t> owner_inside;
+  std::atomic<bool> broken;              // reset by us: reads end, writes are EPIPE
+  std::atomic<bool> redirected;          // its connect went to one of chaosd's sinks; `asked` is what the program wanted
   descriptor_kind kind;
+  std::atomic<std::uint32_t> busy;       // tid of the thread that changes what follows
+  std::atomic<std::uint32_t> states;     // trigger states in connection scope
   bool early;                            // put into an epoll set before it was connected
   bool listening, accepted, per_call;    // per_call: an unconnected datagram socket, whose peer is known call by call
   bool connecting;                       // connect said EINPROGRESS: calling it again asks how it goes
   std::atomic<bool> edge_owed;           // told "not yet" after an edge that no known set can repeat: the set repeats it once it is known
-  std::atomic<bool> broken;              // reset by us: reads end, writes are EPIPE
-  std::atomic<bool> redirected;          // its connect went to one of chaosd's sinks; `asked` is what the program wanted
   bool http_rules;                       // rules about HTTP messages are among those that match
   std::atomic<bool> http_over;           // it does not speak HTTP, or no longer
-  abi::class_set role;                   // classes that this descriptor can act in at all
-  std::atomic<std::uint32_t> states;     // trigger states in connection scope
-  std::atomic<delay_line*> line;
-  std::atomic<std::uint64_t> connect_due_ns;       // a non-blocking connect that is not to be seen finished before
-  std::atomic<std::uint64_t> send_due_ns;          // no more may be sent before (bandwidth)
-  std::atomic<std::int32_t> owner;       // tid of the only thread that counts here so far; -1: several; see owner.hpp
-  std::atomic<std::uint8_t> owner_inside;
-  sole_rule sole[2];                     // in, out; files: reads and writes, sync
-  std::atomic<std::uint64_t> in_bytes, out_bytes;  // stream offsets since first classified
+  // In; files: reads and writes.
+  sole_rule sole_in;
+  std::atomic<std::uint64_t> in_bytes;   // stream offset since first classified
   std::atomic<std::uint64_t> charge_ns;  // upstream delay of a non-blocking sender, owed by the next arrival
+  // Out; files: sync.
+  sole_rule sole_out;
+  std::atomic<std::uint64_t> out_bytes;
 
   std::uint64_t inode;
   std::uint64_t mask[4];                 // rules of the bank that match
@@ -112,6 +118,8 @@ struct descriptor {
   socklen_t asked_length;
 };
 
+static_assert(sizeof(abi::class_set) == 4, "or the first line of a descriptor is longer than a cache line");
+
 // What the draws of a rule on a connection belong to.
 inline core::random_key key_of(const abi::rule& r, const descriptor& d) {
   return core::random_key{r.seed}.with(r.key).with(self.key.value).with(d.key.value);
@@ -128,10 +136,11 @@ descriptor* classify(int fd, const rule_view& v);
 inline constexpr unsigned descriptor_max = 1u << 20;
 [[gnu::visibility("hidden")]] extern descriptor* descriptor_table;       // nullptr until first needed
 [[gnu::visibility("hidden")]] extern unsigned descriptor_count;
+constexpr std::uint32_t generation_of(std::uint64_t head) { return static_cast<std::uint32_t>(head >> 32); }
 [[gnu::always_inline]] inline bool surely_unmatched(int fd, abi::class_set classes) {
   if (static_cast<unsigned>(fd) >= descriptor_count) return false;
   const std::uint64_t head = descriptor_table[fd].head.load(std::memory_order_relaxed);
-  return static_cast<std::uint32_t>(head >> 32) == page->generation.load(std::memory_order_relaxed) && !(head & classes);
+  return generation_of(head) == page->generation.load(std::memory_order_relaxed) && !(head & classes);
 }
 
 void nothing_concerns(int fd);             // while no rule is meant for this process: what it is need not be known

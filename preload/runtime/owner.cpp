@@ -5,8 +5,6 @@
 namespace chaos {
 namespace {
 
-constexpr std::int32_t shared = -1;
-
 bool registered() {
 #if !defined(__x86_64__)
   return false;  // no addition that is one instruction: nothing to gain
@@ -25,11 +23,11 @@ bool registered() {
 void change_owner(descriptor& d) {
   std::int32_t owner = d.owner.load(std::memory_order_relaxed);
   const std::int32_t me = cached_tid();
-  if (owner == me || owner == shared) return;
+  if (owner == me || owner == shared_by_threads) return;
   if (!owner) {
-    if (d.owner.compare_exchange_strong(owner, registered() ? me : shared, std::memory_order_relaxed) || owner == shared) return;
+    if (d.owner.compare_exchange_strong(owner, registered() ? me : shared_by_threads, std::memory_order_relaxed) || owner == shared_by_threads) return;
   }
-  d.owner.store(shared, std::memory_order_seq_cst);
+  d.owner.store(shared_by_threads, std::memory_order_seq_cst);
   sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
   // From here on the owner sees that it is none; what it had begun takes a few instructions more. Bounded: a fork may have
   // copied a window that nobody will leave.

@@ -17,6 +17,19 @@ inline std::uint64_t add_alone(std::atomic<std::uint64_t>& word, std::uint64_t n
 #endif
 }
 
+// The same for a word that is to go from one value to another; `from`: what is there instead, when it fails.
+inline bool exchange_alone(std::atomic<std::uint64_t>& word, std::uint64_t& from, std::uint64_t to) {
+#if defined(__x86_64__)
+  bool done;
+  asm volatile("cmpxchgq %3, %1" : "=@cce"(done), "+m"(word), "+a"(from) : "r"(to));
+  return done;
+#else
+  return word.compare_exchange_strong(from, to, std::memory_order_relaxed);
+#endif
+}
+
+inline constexpr std::int32_t shared_by_threads = -1;  // descriptor::owner
+
 // The thread's own window on the words. Between enter() and leave() nobody takes the ownership away; nothing in between
 // may block. Signal handlers that come in between do the same and are done before we go on.
 struct owner_window {
@@ -36,6 +49,10 @@ struct owner_window {
   std::uint64_t add(std::atomic<std::uint64_t>& word, std::uint64_t n) const {
     return owned ? add_alone(word, n) : word.fetch_add(n, std::memory_order_relaxed);
   }
+  // False: somebody was faster, and `from` says how far it is.
+  bool advance(std::atomic<std::uint64_t>& word, std::uint64_t& from) const {
+    return owned ? exchange_alone(word, from, from + 1) : word.compare_exchange_strong(from, from + 1, std::memory_order_relaxed);
+  }
 
  private:
   void step(int n) {
@@ -49,7 +66,7 @@ struct owner_window {
 void change_owner(descriptor& d);
 inline void own_or_share(descriptor& d) {
   const std::int32_t owner = d.owner.load(std::memory_order_relaxed);
-  if (owner != -1 && (owner != this_thread.tid || !owner)) change_owner(d);
+  if (owner != shared_by_threads && (owner != this_thread.tid || !owner)) change_owner(d);
 }
 
 }  // namespace chaos
