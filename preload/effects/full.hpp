@@ -19,9 +19,10 @@ inline bool apply(core::fired_rule& f, const situation& s, verdict& v) {
   }
   f.error = ENOSPC;
   if (f.rule->dry_run) return true;
-  if (!syncs && left && s.size) {  // as much as still fits
+  const std::uint64_t over = s.grows - left;
+  if (!syncs && left && s.size > over) {  // as much as still fits
     f.state->memory.fetch_add(left, std::memory_order_relaxed);
-    const std::uint64_t fits = s.size - s.grows + left;
+    const std::uint64_t fits = s.size - over;
     if (fits < v.cap) v.cap = fits;
     return true;
   }

@@ -7,7 +7,7 @@
 namespace chaos::hooks {
 
 bool copy_out(frame& f) {
-  if (!f.c.out && !f.c.iov && !f.c.msg_out) return false;  // stdio and the kernel's own transfers have their bytes elsewhere
+  if (!f.c.out && !f.c.iov && !f.c.msg_out) return false;  // the kernel's own transfers, and what stdio flushes, have their bytes elsewhere
   const std::uint64_t n = least(f.moves, copy_max);
   if (!n || !(f.copy = sys::pages(n))) return false;
   f.copy_bytes = n;
@@ -52,7 +52,7 @@ bool lands_nowhere(const frame& f) {
 
 void corrupt_in(frame& f, std::uint64_t n) {
   const bool stream = f.acts_as == cls::stream_in;
-  const std::uint64_t offset = stream ? f.d->in_bytes.load(std::memory_order_relaxed) : 0;
+  const std::uint64_t offset = !stream ? 0 : (f.c.stream ? f.d->stdio_in : f.d->in_bytes).load(std::memory_order_relaxed);
   for (unsigned i = 0; i < f.made.judged.count; ++i) {
     const core::fired_rule& rule = f.made.judged.fired[i];
     if (rule.rule->kind != abi::effect::corrupt || rule.rule->dry_run) continue;

@@ -2,6 +2,7 @@
 
 #include "moves.hpp"
 #include "own.hpp"
+#include "stdio.hpp"
 #include "preload/runtime/wait.hpp"
 
 namespace chaos::hooks {
@@ -89,7 +90,7 @@ road pass_gate(frame& f, int fd, bool datagrams) {
 }
 
 bool nothing_to_read(frame& f) {
-  if (!nonblocking(f)) return false;
+  if (!nonblocking(f) || (f.c.stream && read_ahead(f.c.stream))) return false;
   pollfd p{f.c.fd, POLLIN, 0};
   const timespec none{0, 0};
   return sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) == 0;

@@ -59,9 +59,9 @@ road enter_descriptor(frame& f, abi::class_set row) {
   if (!f.gathered) f.wanted = f.moves;
   if (input && f.d->broken.load(std::memory_order_relaxed)) { f.result = 0; return road::done; }
 
-  if (input && gates(*f.d, *f.view) && !served_from_buffer(f)) {
-    const road way = pass_gate(f, fd, f.acts_as & cls::datagram_in);
-    if (way != road::go) return way;
+  if (input && gates(*f.d, *f.view)) {
+    if (served_from_buffer(f)) limit_to(f, read_ahead(f.c.stream));
+    else if (const road way = pass_gate(f, fd, f.acts_as & cls::datagram_in); way != road::go) return way;
   }
   if (output && sending_is_held(*f.d) && nonblocking(f)) {
     refire(fd);
@@ -73,7 +73,9 @@ road enter_descriptor(frame& f, abi::class_set row) {
   if ((f.acts_as & cls::datagram_in) && datagram_waits(f.d) && reorder_enter(f, way)) return way;
   if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);  // and the next receive finds it again
   if (f.d->http_rules && (f.acts_as & cls::streams) && f.c.end_of_transfer != transfer_end::source && !http_enter(f, way)) return way;
-  decide_here(f, f.moves, !input ? ~core::effect_set{0} : f.acts_as & cls::datagram_in ? ~core::datagram_arrival_effects : ~core::arrival_effects);
+  core::effect_set kinds = !input ? ~core::effect_set{0} : f.acts_as & cls::datagram_in ? ~core::datagram_arrival_effects : ~core::arrival_effects;
+  if (f.c.stream && !goes_in_pieces(f)) kinds &= ~core::of(abi::effect::slicer);
+  decide_here(f, f.moves, kinds);
   if (f.http && f.made.judged.matched) http_decided(*f.d, input ? core::http::way::in : core::http::way::out);
   const effects::verdict& what = f.made.verdict;
   if (!f.made.judged.count && what.cap == UINT64_MAX) return road::go;
@@ -120,7 +122,7 @@ road enter_inside(frame& f) {
   f.view = current_view();
   if (f.c.stream) {
     f.c.fd = fileno(f.c.stream);
-    if (f.function == abi::function_id::fclose || f.function == abi::function_id::fflush) f.pending = __fpending(f.c.stream);
+    f.pending = __fpending(f.c.stream);
   }
   if (!f.view) {
     if ((row & cls::datagram_in) && f.c.fd >= 0 && static_cast<unsigned>(f.c.fd) < descriptor_count &&
@@ -188,22 +190,25 @@ long leave(frame& f, long result, int& error) {
     }
   }
   const bool input = f.acts_as & in_data, output = f.acts_as & out_data;
-  const std::uint64_t moved = result > 0 && f.moves ? static_cast<std::uint64_t>(result) : 0;
+  const bool reads_stdio = f.c.stream && f.c.in;
+  const std::uint64_t moved = result > 0 && (f.moves || reads_stdio) ? static_cast<std::uint64_t>(result) : 0;
   if (input && result < 0 && error == EAGAIN) undecide(f.made);
   if (f.d && input && moved) {
     if (f.made.verdict.corrupting) {
       if (lands_nowhere(f)) take_back(f, core::of(abi::effect::corrupt));
-      else corrupt_in(f, least(moved, f.moves));
+      else corrupt_in(f, reads_stdio ? moved : least(moved, f.moves));
     }
-    if (!f.peeks) consumed(*f.d, moved);
+    if (reads_stdio) f.d->stdio_in.fetch_add(moved, std::memory_order_relaxed);
+    if (!f.peeks && !(f.c.stream && f.d->line.load(std::memory_order_relaxed))) consumed(*f.d, moved);
   } else if (f.d && (f.acts_as & cls::file_io) && f.made.verdict.corrupting && !f.c.out && !f.c.msg_out) {
     if (lands_nowhere(f)) take_back(f, core::of(abi::effect::corrupt));
-    else if (moved) corrupt_in(f, least(moved, f.moves));
+    else if (moved) corrupt_in(f, reads_stdio ? moved : least(moved, f.moves));
   }
   if (f.d && input && f.c.stream) consumed_unseen(*f.d, f.c.fd);
   if (f.d && output && moved) owner_window(*f.d).add(f.d->out_bytes, moved);
   if (f.d && f.made.verdict.limiter && moved >= f.made.verdict.limit && !f.peeks) end_at_limit(f);
-  if (input && !moved && f.made.judged.count) take_back(f, core::of(abi::effect::corrupt) | core::of(abi::effect::slicer));
+  if (f.d && f.c.stream) note_counted(f);
+  if (!moved && f.made.judged.count) take_back(f, core::of(abi::effect::corrupt) | core::of(abi::effect::slicer));
   if (f.asked_msg) {
     if (f.c.msg_in) *f.c.msg_in = f.asked_msg;
     if (f.c.msg_out) *f.c.msg_out = f.asked_msg;
@@ -213,7 +218,7 @@ long leave(frame& f, long result, int& error) {
   report_here(f, moved);
   if (f.made.verdict.end == effects::ending::error && (f.made.verdict.late || f.made.verdict.torn) && result >= 0) {
     f.error = f.made.verdict.error;
-    if (f.c.stream && !f.c.path) as_stdio(f, road::fail);
+    if (f.c.stream && !f.c.path) mark_error(f);
   }
   // A short read or write of ours must not look like an empty queue, or a full one, to who trusts edges.
   if ((input || output) && f.capped && nonblocking(f) && moved) refire(f.c.fd);

@@ -124,6 +124,7 @@ bool serve_ending(frame& f, road& way) {
 
 void end_at_limit(frame& f) {
   const effects::verdict& v = f.made.verdict;
+  if (f.c.stream && (f.acts_as & out_data)) real.fflush(f.c.stream);  // what was within the limit arrives
   end_connection(f);
   v.limiter_state->fired.fetch_add(1, std::memory_order_relaxed);
   if (f.made.judged.count < core::fired_max) f.made.judged.fired[f.made.judged.count++] = {v.limiter, v.limiter_state, {}, v.limiter_state->operations.load(std::memory_order_relaxed), 0, 0};

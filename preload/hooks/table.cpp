@@ -16,6 +16,7 @@
 #include <type_traits>
 
 #include "own.hpp"
+#include "stdio.hpp"
 
 #pragma GCC diagnostic ignored "-Wignored-attributes"
 #pragma GCC diagnostic ignored "-Wunused-parameter"

@@ -73,6 +73,8 @@ void begin_identity(descriptor& d, std::uint64_t inode) {
   d.sole_in.place = d.sole_out.place = 0;
   d.in_bytes.store(0, std::memory_order_relaxed);
   d.out_bytes.store(0, std::memory_order_relaxed);
+  d.stdio_in.store(0, std::memory_order_relaxed);
+  d.counted_end.store(0, std::memory_order_relaxed);
   d.charge_ns.store(0, std::memory_order_relaxed);
   d.remote_port = d.local_port = 0;
   d.asked_length = 0;

@@ -104,6 +104,8 @@ struct alignas(64) descriptor {
   std::atomic<std::uint32_t> charge_rule;          // whose delay charge_ns is
   std::atomic<std::uint64_t> send_empty_ns;        // virtual time of the sending bucket
   std::atomic<http_line*> http;
+  std::atomic<std::uint64_t> stdio_in;   // bytes that streams of stdio have given to the program
+  std::atomic<long> counted_end;         // how long `full` has counted the file with what stdio holds; 0: with nothing of that
   std::atomic<accept_gate*> accepts;     // of a listener whose connections a rule delays
   slice_gap gap_in, gap_out;
   std::uint32_t born;                    // generation in which connect or accept told of it; 0: it was met later

@@ -180,9 +180,8 @@ ROW(shutdown, stream) { const outcome o = number(f(s.tcp.near, SHUT_WR)); return
 ROW(fclose, stdio) {
   FILE* const stream = s.stream;
   const int fd = fileno(stream);
-  const outcome o = ended(fd, number(f(stream)));
-  if (!o.failed) s.stream = nullptr;
-  return o;
+  s.stream = nullptr;  // whatever it answers
+  return ended(fd, number(f(stream)));
 }
 ROW(closedir, folder_fd) {
   const int fd = dirfd(s.directory);
