@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "buffers.hpp"
+#include "moves.hpp"
 #include "own.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/http.hpp"
@@ -12,7 +13,6 @@
 namespace chaos::hooks {
 namespace {
 
-namespace cls = abi::classes;
 namespace http = core::http;
 
 http::way way_of(const frame& f) { return f.acts_as & cls::stream_in ? http::way::in : http::way::out; }
@@ -76,13 +76,7 @@ void advance(frame& f, std::uint64_t n) {
     return;
   }
   const buffers from(f);
-  std::size_t used = 0;
-  for (std::size_t i = 0; i < from.count && used < iov_max; ++i) {
-    const iovec part = from.parts[i];
-    if (n >= part.iov_len) { n -= part.iov_len; continue; }
-    f.iov[used++] = {static_cast<char*>(part.iov_base) + n, part.iov_len - n};
-    n = 0;
-  }
+  const std::size_t used = skip(f, from.parts, from.count, n);
   if (f.c.iov) {
     *f.c.iov = f.iov;
     *f.c.iov_count = static_cast<int>(used);

@@ -59,8 +59,8 @@ int wait_for_more_than(descriptor& d, int fd, std::uint64_t bytes, std::uint64_t
 road pass_gate(frame& f, int fd, bool datagrams) {
   descriptor& d = *f.d;
   const std::uint64_t deadline = nonblocking(f) ? 0 : deadline_of(fd, SO_RCVTIMEO, sys::now_ns());
-  // What the call does not return without: all of it (a recv of all goes on piece by piece), or what SO_RCVLOWAT says.
-  const bool all = f.c.flags && (*f.c.flags & MSG_WAITALL) && (!f.c.size || f.peeks);
+  // What the call does not return without: all of it (what is taken goes on piece by piece), or what SO_RCVLOWAT says.
+  const bool all = f.c.flags && (*f.c.flags & MSG_WAITALL) && f.peeks;
   const std::uint64_t needed = datagrams || nonblocking(f) ? 1 : all ? f.moves : least(d.own_threshold, f.moves);
   const auto take_due = [&](const due& q) {
     if (!datagrams) { limit_to(f, q.bytes); f.due_bytes = q.bytes; }

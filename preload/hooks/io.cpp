@@ -56,7 +56,10 @@ road enter_descriptor(frame& f, abi::class_set row) {
   if (input && f.c.flags && (*f.c.flags & beside_the_queue)) return road::pass;
   f.peeks = f.c.flags && (*f.c.flags & MSG_PEEK);
   f.moves = asked_bytes(f.c);
-  if (!f.gathered) f.wanted = f.moves;
+  if (!f.gathered) {
+    f.wanted = f.moves;
+    if (f.c.msg_in) f.asked_control = (*f.c.msg_in)->msg_controllen, f.asked_name = (*f.c.msg_in)->msg_namelen;
+  }
   if (input && f.d->broken.load(std::memory_order_relaxed)) { f.result = 0; return road::done; }
 
   if (input && gates(*f.d, *f.view)) {
@@ -172,7 +175,11 @@ road enter(frame& f) {
   f.made.verdict = effects::no_verdict;
   if (inside()) return road::pass;
   inside_scope work;
+  if (f.gathered && f.c.msg_in) continue_message(f);
+  if (f.gathered) f.moves = asked_bytes(f.c);
   road way = enter_inside(f);
+  if (way == road::pass && f.gathered) way = road::go;  // the rules have gone: the rest comes at once
+  if (way != road::go && f.asked_msg && f.c.msg_in) *f.c.msg_in = f.asked_msg;
   if (f.c.stream && !f.c.path) way = as_stdio(f, way);
   work.end();
   return way;
@@ -183,7 +190,7 @@ long leave(frame& f, long result, int& error) {
   if (f.http && result > 0 && !f.peeks) http_leave(f, static_cast<std::uint64_t>(result));
   if (f.copy) sys::unmap(f.copy, f.copy_bytes);
   if (f.asked_msg) {  // give back what the kernel wrote beside the data
-    if (f.c.msg_in) {
+    if (f.c.msg_in && (result > 0 || !f.gathered)) {
       f.asked_msg->msg_namelen = f.msg.msg_namelen;
       f.asked_msg->msg_controllen = f.msg.msg_controllen;
       f.asked_msg->msg_flags = f.msg.msg_flags;
@@ -223,14 +230,7 @@ long leave(frame& f, long result, int& error) {
   // A short read or write of ours must not look like an empty queue, or a full one, to who trusts edges.
   if ((input || output) && f.capped && nonblocking(f) && moved) refire(f.c.fd);
   if (output && f.gathered && moved) f.gathered += moved;
-  const bool pieces = f.capped || f.gathered;
-  if (input && !nonblocking(f) && pieces && moved && f.c.flags && (*f.c.flags & MSG_WAITALL) && f.c.in && f.c.size && !f.peeks) {
-    // The program asked for all of it: go on where this piece ended.
-    *f.c.in = static_cast<char*>(*f.c.in) + moved;
-    f.gathered += moved;
-    *f.c.size = f.wanted - f.gathered;
-    f.once_more = f.capped && *f.c.size > 0;
-  }
+  if (moved && (f.capped || f.gathered) && waits_for_all(f) && !nonblocking(f)) go_on_behind(f, moved);
   if (!f.once_more && f.gathered) {
     result = static_cast<long>(f.gathered);
     error = 0;

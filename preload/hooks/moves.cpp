@@ -3,6 +3,12 @@
 namespace chaos::hooks {
 namespace {
 
+bool brings_descriptors(const msghdr& m) {
+  for (cmsghdr* c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(const_cast<msghdr*>(&m), c))
+    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) return true;
+  return false;
+}
+
 std::uint64_t total_of(const iovec* iov, std::size_t n) {
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < n && i < 1024; ++i) bytes += iov[i].iov_len;
@@ -28,6 +34,42 @@ std::uint64_t bytes_in_vector(const call& c) {
   if (c.msg_in) return total_of((*c.msg_in)->msg_iov, (*c.msg_in)->msg_iovlen);
   if (c.msg_out) return total_of((*c.msg_out)->msg_iov, (*c.msg_out)->msg_iovlen);
   return 0;
+}
+
+std::size_t skip(frame& f, const iovec* iov, std::size_t count, std::uint64_t n) {
+  std::size_t used = 0;
+  for (std::size_t i = 0; i < count && used < iov_max; ++i) {
+    const iovec part = iov[i];
+    if (n >= part.iov_len) { n -= part.iov_len; continue; }
+    f.iov[used++] = {static_cast<char*>(part.iov_base) + n, part.iov_len - n};
+    n = 0;
+  }
+  return used;
+}
+
+bool waits_for_all(const frame& f) {
+  return (f.acts_as & cls::stream_in) && f.c.flags && (*f.c.flags & MSG_WAITALL) && ((f.c.in && f.c.size) || f.c.msg_in) && !f.peeks;
+}
+
+void go_on_behind(frame& f, std::uint64_t moved) {
+  f.gathered += moved;
+  f.once_more = moved == f.moves && f.gathered < f.wanted;  // less than it could take: the end, a signal, a time-out
+  if (f.c.msg_in) {
+    const msghdr& m = **f.c.msg_in;
+    f.once_more = f.once_more && !(m.msg_flags & MSG_CTRUNC) && !brings_descriptors(m);  // there the kernel ends a receive too
+    return;
+  }
+  *f.c.in = static_cast<char*>(*f.c.in) + moved;
+  *f.c.size = f.wanted - f.gathered;
+}
+
+void continue_message(frame& f) {
+  msghdr* const asked = *f.c.msg_in;
+  stand_in(f, asked);
+  f.msg.msg_iovlen = skip(f, asked->msg_iov, asked->msg_iovlen, f.gathered);
+  f.msg.msg_iov = f.iov;
+  f.msg.msg_controllen = f.asked_control;
+  f.msg.msg_namelen = f.asked_name;
 }
 
 void stand_in(frame& f, const msghdr* asked) {

@@ -14,4 +14,12 @@ inline std::uint64_t least(std::uint64_t a, std::uint64_t b) { return a < b ? a 
 std::uint64_t bytes_in_vector(const call& c);
 inline std::uint64_t asked_bytes(const call& c) { return c.size ? *c.size : bytes_in_vector(c); }
 
+// The vector without its first `n` bytes, or as much of it as has room, in the frame's own. Returns its parts.
+std::size_t skip(frame& f, const iovec* iov, std::size_t count, std::uint64_t n);
+
+// MSG_WAITALL goes on piece by piece, all of them with the room that the program gave for the first.
+bool waits_for_all(const frame& f);
+void go_on_behind(frame& f, std::uint64_t moved);  // after a piece: once more, if there is to be another
+void continue_message(frame& f);                   // before the next one, of a message
+
 }  // namespace chaos::hooks
