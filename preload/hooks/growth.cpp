@@ -3,15 +3,13 @@
 #include <stdio_ext.h>
 
 #include "moves.hpp"
+#include "rules.hpp"
 #include "chaos/abi/session.hpp"
 
 namespace chaos::hooks {
 
 bool full_disk_among(const rule_view& v, const std::uint64_t (&mask)[4]) {
-  for (unsigned w = 0; w < 4; ++w)
-    for (std::uint64_t bits = mask[w] & v.mask[w]; bits; bits &= bits - 1)
-      if (v.bank->rules[w * 64 + static_cast<unsigned>(__builtin_ctzll(bits))].kind == abi::effect::full) return true;
-  return false;
+  return any_rule(v, mask, [](const abi::rule& r) { return r.kind == abi::effect::full; });
 }
 
 namespace {

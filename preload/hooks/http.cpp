@@ -7,6 +7,7 @@
 #include "buffers.hpp"
 #include "moves.hpp"
 #include "own.hpp"
+#include "rules.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/http.hpp"
 
@@ -20,12 +21,7 @@ http::way way_of(const frame& f) { return f.acts_as & cls::stream_in ? http::way
 long peek(int fd, char* to, std::size_t room) { return sys::call(SYS_recvfrom, fd, to, room, MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr); }
 
 bool wants_status(const frame& f) {
-  for (unsigned w = 0; w < 4; ++w)
-    for (std::uint64_t bits = f.http_mask[w] & f.view->mask[w]; bits; bits &= bits - 1) {
-      const abi::rule& r = f.view->bank->rules[w * 64 + static_cast<unsigned>(__builtin_ctzll(bits))];
-      if (r.kind == abi::effect::http_error && (r.classes & f.acts_as)) return true;
-    }
-  return false;
+  return any_rule(*f.view, f.http_mask, [&](const abi::rule& r) { return r.kind == abi::effect::http_error && (r.classes & f.acts_as); });
 }
 
 void drop_status_rules(frame& f) {

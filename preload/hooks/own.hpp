@@ -68,16 +68,6 @@ int own_fcntl(abi::function_id self, int fd, int command, Real real_call) {
   return made;
 }
 
-// Bytes that the kernel moves from one descriptor to another. Each of them meets its own rules.
-template <class Real>
-ssize_t own_transfer(abi::function_id self, int from, int to, size_t* n, const void* caller, Real real_call) {
-  const abi::class_set row = abi::function_table[static_cast<unsigned>(self)].classes;
-  const abi::class_set in = row & (abi::classes::stream_in | abi::classes::file_io), out = row & (abi::classes::stream_out | abi::classes::file_io);
-  const auto write_side = [&] { return run_slowly<abi::fails::minus_one, ssize_t>(self, out, call{.fd = to, .size = n, .end_of_transfer = transfer_end::sink}, caller, real_call); };
-  if (surely_unmatched(from, in)) return write_side();
-  return run_slowly<abi::fails::minus_one, ssize_t>(self, in, call{.fd = from, .size = n, .end_of_transfer = transfer_end::source}, caller, write_side);
-}
-
 // names.cpp
 int own_getnameinfo(const sockaddr* from, socklen_t n, char* host, socklen_t host_room, char* service, socklen_t service_room, int flags);
 int own_getaddrinfo(const char* host, const char* service, const addrinfo* hints, addrinfo** out);

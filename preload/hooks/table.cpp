@@ -17,6 +17,7 @@
 
 #include "own.hpp"
 #include "stdio.hpp"
+#include "transfers.hpp"
 
 #pragma GCC diagnostic ignored "-Wignored-attributes"
 #pragma GCC diagnostic ignored "-Wunused-parameter"

@@ -88,8 +88,11 @@ TEST_F(Stdio, OnASocketWaitsForWhatIsDueAndNotForWhatItHas) {
 TEST_F(Stdio, CorruptionThatCannotReachTheBytesIsNotCounted) {
   tcp_pair p;
   const auto out = s.set("corrupt " + p.target() + " --bits 1 --direction up");
-  off_t at = 0;
-  EXPECT_EQ(sendfile(p.near, file, &at, 5), 5);
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const unique_fd from(ends[0]), in(ends[1]);
+  ASSERT_EQ(write(in, "first", 5), 5);
+  EXPECT_EQ(splice(from, nullptr, p.near, nullptr, 5, 0), 5);
   const stream to(fdopen(dup(p.near), "w"));
   fprintf(to.get(), "%d", 12345);  // inside libc
   EXPECT_EQ(fflush(to.get()), 0);
@@ -132,6 +135,83 @@ TEST_F(Transfer, SendfileMeetsTheFaultsOfTheConnectionAndOfTheFile) {
   std::string got(24, 0);
   EXPECT_EQ(recv(p.far, got.data(), 24, MSG_WAITALL), 24);
   EXPECT_EQ(got, "first linefirst linefirs");
+}
+
+// Bits in which what came differs from the file.
+int differing(const std::string& a, const std::string& b) {
+  EXPECT_EQ(a.size(), b.size());
+  int bits = 0;
+  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) bits += __builtin_popcount(static_cast<unsigned char>(a[i] ^ b[i]));
+  return bits;
+}
+
+TEST_F(Transfer, CorruptionGoesOutOfACopyAndThePositionsMove) {
+  tcp_pair p;
+  for (const std::string& rule : {"corrupt " + p.target() + " --bits 1 --direction up", "corrupt " + target + " --bits 1"}) {
+    const auto id = s.set(rule);
+    off_t at = 6;
+    EXPECT_EQ(sendfile(p.near, file, &at, 4), 4) << rule;
+    EXPECT_EQ(at, 10);
+    EXPECT_EQ(lseek(file, 0, SEEK_CUR), 23) << "untouched: the offset was given";
+    lseek(file, 0, SEEK_SET);
+    EXPECT_EQ(sendfile(p.near, file, nullptr, 5), 5);
+    EXPECT_EQ(lseek(file, 0, SEEK_CUR), 5);
+    std::string got(9, 0);
+    EXPECT_EQ(recv(p.far, got.data(), 9, MSG_WAITALL), 9);
+    EXPECT_EQ(differing(got.substr(0, 4), "line"), 1) << rule;
+    EXPECT_EQ(differing(got.substr(4), "first"), 1) << rule;
+    EXPECT_EQ(s.count(id).fired, 2u) << rule;
+    EXPECT_EQ(s.count(id).bytes, 9u) << rule;
+    at = 23;
+    EXPECT_EQ(sendfile(p.near, file, &at, 4), 0) << "the end of the file";
+    EXPECT_EQ(s.count(id).fired, 2u);
+    lseek(file, 0, SEEK_END);
+    s.clear();
+  }
+  char there[24] = {};
+  EXPECT_EQ(pread(file, there, 23, 0), 23);
+  EXPECT_STREQ(there, "first line\nsecond line\n");
+}
+
+TEST_F(Transfer, ACopyThatIsNotTakenMovesNothing) {
+  tcp_pair p;
+  ASSERT_EQ(ftruncate(file, 1 << 20), 0);
+  set_nonblocking(p.near);
+  const auto of_file = s.set("corrupt " + target + " --bits 1"), of_peer = s.set("corrupt " + p.target() + " --bits 1 --direction up");
+  off_t at = 0;
+  std::size_t sent = 0;
+  unsigned calls = 0;
+  for (ssize_t n; (n = sendfile(p.near, file, &at, 1 << 20)) > 0; ++calls) {
+    EXPECT_LE(n, 64 << 10);
+    sent += static_cast<std::size_t>(n);
+    ASSERT_EQ(at, static_cast<off_t>(sent));
+    if (at == 1 << 20) at = 0, sent = 0;
+  }
+  EXPECT_EQ(errno, EAGAIN);
+  EXPECT_EQ(at, static_cast<off_t>(sent));
+  EXPECT_EQ(s.count(of_file).fired, calls) << "the refused one corrupted nothing";
+  EXPECT_EQ(s.count(of_peer).fired, calls);
+}
+
+TEST_F(Transfer, CorruptionOfACopiedRange) {
+  const std::string copy = folder.path() + "/copy";
+  const unique_fd to = open(copy.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+  for (const std::string& which : {path, copy}) {
+    const auto id = s.set("corrupt file:" + which + " --bits 1");
+    off64_t from = 6, at = 2;
+    EXPECT_EQ(copy_file_range(file, &from, to, &at, 4, 0), 4) << which;
+    EXPECT_EQ(from, 10);
+    EXPECT_EQ(at, 6);
+    char b[5] = {};
+    EXPECT_EQ(syscall(SYS_pread64, to.operator int(), b, 4, 2), 4);
+    EXPECT_EQ(differing(b, "line"), 1) << which;
+    EXPECT_EQ(s.count(id).fired, 1u) << which;
+    s.clear();
+  }
+  const auto full = s.set("full file:" + copy + " 4B");
+  off64_t from = 0, at = 6;
+  EXPECT_EQ(copy_file_range(file, &from, to, &at, 10, 0), 4) << "counted from where it goes";
+  EXPECT_EQ(s.count(full).fired, 1u);
 }
 
 TEST_F(Transfer, SpliceFromASocketWaitsForWhatIsDue) {
