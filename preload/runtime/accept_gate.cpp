@@ -3,6 +3,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "pool.hpp"
+
 namespace chaos {
 
 struct accept_gate {
@@ -20,27 +22,15 @@ struct accept_gate {
 
 namespace {
 
-constexpr unsigned gates_max = 1024;
-constinit std::atomic<accept_gate*> pool{nullptr};
+constinit pool<accept_gate, 1024> accept_gates;
 
 accept_gate* take_gate() {
-  accept_gate* base = pool.load(std::memory_order_acquire);
-  if (!base) {
-    auto* fresh = static_cast<accept_gate*>(sys::pages(sizeof(accept_gate) * gates_max));
-    if (!fresh) return nullptr;
-    if (!pool.compare_exchange_strong(base, fresh, std::memory_order_acq_rel)) sys::unmap(fresh, sizeof(accept_gate) * gates_max);
-    else base = fresh;
-  }
-  for (unsigned i = 0; i < gates_max; ++i) {
-    accept_gate& g = base[i];
-    std::uint32_t free = 0;
-    if (!g.in_use.compare_exchange_strong(free, 1, std::memory_order_acq_rel)) continue;
-    g.taken = g.seen = 0;
-    g.first = g.count = g.accepting = 0;
-    g.judged = false;
-    return &g;
-  }
-  return nullptr;
+  accept_gate* const g = accept_gates.take();
+  if (!g) return nullptr;
+  g->taken = g->seen = 0;
+  g->first = g->count = g->accepting = 0;
+  g->judged = false;
+  return g;
 }
 
 accept_gate* gate_of(descriptor& d) {  // the entry is locked
@@ -131,7 +121,7 @@ void tell_if_released(descriptor& d, int fd, abi::function_id function, const vo
   unlock(d);
 }
 
-void release_accept_gate(accept_gate* g) { g->in_use.store(0, std::memory_order_release); }
+void release_accept_gate(accept_gate* g) { accept_gates.give_back(*g); }
 
 bool delays_accepts(const descriptor& d, const rule_view& v) {
   if (!d.listening || !(v.classes & abi::classes::accept)) return false;

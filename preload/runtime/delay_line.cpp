@@ -10,45 +10,30 @@
 
 #include "decide.hpp"
 #include "http.hpp"
+#include "pool.hpp"
 #include "reorder.hpp"
 #include "preload/effects/compose.hpp"
 
 namespace chaos {
 namespace {
 
-constexpr std::uint32_t lines_max = 16 * 1024;
 constexpr std::uint32_t step_max = 64 * 1024;        // bytes between two looks at a flood
 constexpr int grown_buffer_max = 8 * 1024 * 1024;    // stamps_max steps of a flood
-constinit std::atomic<delay_line*> pool{nullptr};
-constinit std::atomic<std::uint32_t> cursor{0};  // no line before it is free
+constinit pool<delay_line, 16 * 1024> lines;
 
 delay_line* take_line() {
-  delay_line* base = pool.load(std::memory_order_acquire);
-  if (!base) {
-    auto* fresh = static_cast<delay_line*>(sys::pages(sizeof(delay_line) * lines_max));
-    if (!fresh) return nullptr;
-    if (!pool.compare_exchange_strong(base, fresh, std::memory_order_acq_rel)) sys::unmap(fresh, sizeof(delay_line) * lines_max);
-    else base = fresh;
-  }
-  // From the front, so that few lines touch few pages.
-  const std::uint32_t hint = cursor.load(std::memory_order_relaxed);
-  for (std::uint32_t k = 0; k < lines_max; ++k) {
-    delay_line& l = base[(hint + k) % lines_max];
-    std::uint32_t free = 0;
-    if (!l.in_use.compare_exchange_strong(free, 1, std::memory_order_acq_rel)) continue;
-    cursor.store((hint + k + 1) % lines_max, std::memory_order_relaxed);
-    l.consumed = l.seen = l.latest_due_ns = l.end_due_ns = l.last_arrival_ns = 0;
-    l.first = l.count = l.step = l.rule = l.blackhole_rule = l.bandwidth_rule = 0;
-    l.blackhole_until_ns = l.rate = l.empty_ns = 0;
-    l.shared = nullptr;
-    l.end_seen = l.head_judged = l.head_lost = l.head_twice = l.head_given = false;
-    l.overtaken = nullptr;
-    l.head_overtakers = l.overtakers_left = 0;
-    l.stamped_since_ns = 0;
-    l.threshold = l.own_threshold = 0;
-    return &l;
-  }
-  return nullptr;
+  delay_line* const l = lines.take();
+  if (!l) return nullptr;
+  l->consumed = l->seen = l->latest_due_ns = l->end_due_ns = l->last_arrival_ns = 0;
+  l->first = l->count = l->step = l->rule = l->blackhole_rule = l->bandwidth_rule = 0;
+  l->blackhole_until_ns = l->rate = l->empty_ns = 0;
+  l->shared = nullptr;
+  l->end_seen = l->head_judged = l->head_lost = l->head_twice = l->head_given = false;
+  l->overtaken = nullptr;
+  l->head_overtakers = l->overtakers_left = 0;
+  l->stamped_since_ns = 0;
+  l->threshold = l->own_threshold = 0;
+  return l;
 }
 
 // What the kernel holds: bytes, and whether an end, error or hang-up stands behind them.
@@ -126,10 +111,7 @@ void push(delay_line& line, std::uint64_t upto, std::uint64_t due_ns) {
 
 void release_line(delay_line* line) {
   if (line->overtaken) drop_overtaken(line->overtaken);
-  line->in_use.store(0, std::memory_order_release);
-  const auto index = static_cast<std::uint32_t>(line - pool.load(std::memory_order_acquire));
-  std::uint32_t first = cursor.load(std::memory_order_relaxed);
-  while (index < first && !cursor.compare_exchange_weak(first, index, std::memory_order_relaxed)) {}
+  lines.give_back(*line);
 }
 
 void black_hole(descriptor& d, std::uint32_t rule, std::uint64_t until_ns) {

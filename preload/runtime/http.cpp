@@ -5,6 +5,7 @@
 
 #include "delay_line.hpp"
 #include "names.hpp"
+#include "pool.hpp"
 
 namespace chaos {
 
@@ -12,27 +13,16 @@ namespace http = core::http;
 
 namespace {
 
-constexpr std::uint32_t lines_max = 4096;
-constinit std::atomic<http_line*> pool{nullptr};
+constinit pool<http_line, 4096> lines;
 
 // Asked once for each message; the others look at every call that carries a part of it.
 constexpr core::effect_set once = core::of(abi::effect::latency) | core::of(abi::effect::loss) | core::of(abi::effect::error) |
                                   core::of(abi::effect::http_error) | core::of(abi::effect::pause) | core::of(abi::effect::crash);
 
 http_line* take_line() {
-  http_line* base = pool.load(std::memory_order_acquire);
-  if (!base) {
-    auto* fresh = static_cast<http_line*>(sys::pages(sizeof(http_line) * lines_max));
-    if (!fresh) return nullptr;
-    if (!pool.compare_exchange_strong(base, fresh, std::memory_order_acq_rel)) sys::unmap(fresh, sizeof(http_line) * lines_max);
-    else base = fresh;
-  }
-  for (std::uint32_t i = 0; i < lines_max; ++i) {
-    std::uint32_t free = 0;
-    if (base[i].in_use.load(std::memory_order_relaxed) == 0 && base[i].in_use.compare_exchange_strong(free, 1, std::memory_order_acq_rel)) return &base[i];
-  }
-  if (report) report->session.untracked.fetch_add(1, std::memory_order_relaxed);
-  return nullptr;
+  http_line* const line = lines.take();
+  if (!line && report) report->session.untracked.fetch_add(1, std::memory_order_relaxed);
+  return line;
 }
 
 core::endpoint endpoint_of(const descriptor& d) {
@@ -97,7 +87,7 @@ http_line* http_of(descriptor& d) {
   return fresh;
 }
 
-void release_http(http_line* line) { line->in_use.store(0, std::memory_order_release); }
+void release_http(http_line* line) { lines.give_back(*line); }
 
 void http_leave_alone(descriptor& d) { d.http_over.store(true, std::memory_order_relaxed); }
 
