@@ -7,6 +7,7 @@
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/epoll_sets.hpp"
 #include "preload/runtime/names.hpp"
+#include "preload/runtime/output_hold.hpp"
 #include "preload/runtime/wait.hpp"
 
 namespace chaos::hooks {

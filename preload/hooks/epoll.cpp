@@ -10,6 +10,8 @@
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/epoll_sets.hpp"
+#include "preload/runtime/output_hold.hpp"
+#include "preload/runtime/receive_threshold.hpp"
 #include "preload/runtime/slice_gap.hpp"
 #include "preload/runtime/wait.hpp"
 

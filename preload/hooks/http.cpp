@@ -10,6 +10,7 @@
 #include "rules.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/http.hpp"
+#include "preload/runtime/receive_threshold.hpp"
 
 namespace chaos::hooks {
 namespace {

@@ -3,6 +3,7 @@
 #include "moves.hpp"
 #include "own.hpp"
 #include "stdio.hpp"
+#include "preload/runtime/receive_threshold.hpp"
 #include "preload/runtime/wait.hpp"
 
 namespace chaos::hooks {

@@ -2,6 +2,8 @@
 
 #include "moves.hpp"
 #include "own.hpp"
+#include "preload/runtime/bucket.hpp"
+#include "preload/runtime/output_hold.hpp"
 #include "preload/runtime/wait.hpp"
 
 namespace chaos::hooks {

@@ -5,6 +5,7 @@
 #include "own.hpp"
 #include "preload/runtime/closing.hpp"
 #include "preload/runtime/connection.hpp"
+#include "preload/runtime/output_hold.hpp"
 #include "preload/runtime/wait.hpp"
 
 namespace chaos::hooks {

@@ -8,6 +8,7 @@
 
 #include "delay_line.hpp"
 #include "epoll_sets.hpp"
+#include "output_hold.hpp"
 
 namespace chaos {
 namespace {

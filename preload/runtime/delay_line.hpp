@@ -43,6 +43,7 @@ struct delay_line {
   int own_threshold;                  // what the program set itself; 0: never
 };
 
+delay_line* line_of(descriptor& d);  // begun when there is none; nullptr: no more can be had
 void release_line(delay_line* line);
 
 struct due {
@@ -59,31 +60,14 @@ struct due {
 // injection is reported under. Takes the entry's lock for the moment.
 due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, const void* caller);
 
+// What a non-blocking sender owes, while the rule that says so is in force; the line is let go with that rule then.
+std::uint64_t take_charge(descriptor& d, delay_line& line, std::uint64_t now_ns);
+
 // Bytes were taken out of the kernel's queue.
 void consumed(descriptor& d, std::uint64_t bytes);
 
 // libc has read on its own (stdio): what is missing in the queue was consumed.
 void consumed_unseen(descriptor& d, int fd);
-
-// Threshold above what has arrived / back to the program's own (the kernel then tells of what is there).
-void raise_threshold(descriptor& d, int fd);
-void restore_threshold(descriptor& d, int fd);
-// A reader waits for more than the `bytes` that it has looked at: the kernel is quiet until they are there.
-void wait_beyond(descriptor& d, int fd, unsigned bytes);
-
-// Nothing may be sent, and no connect be seen finished, before this time; 0: no hold. ~0: until the rule is gone.
-std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns);
-void black_hole(descriptor& d, std::uint32_t rule, std::uint64_t until_ns);  // from now on, while the rule is in force
-
-bool black_holed(const descriptor& d);       // since some call of the program's; the rule may be gone by now
-bool closes_by_itself(const descriptor& d);  // in a black hole that ends with the connection
-
-// Sending may go on at this time (bandwidth, slicer --delay); 0: now.
-std::uint64_t send_held_until(descriptor& d, std::uint64_t now_ns);
-// The moment at which `bytes` more are through the bucket; reserves them when `take`.
-std::uint64_t through_bucket(std::atomic<std::uint64_t>& bucket, std::uint64_t bytes, std::uint64_t rate, std::uint64_t now_ns, bool take);
-void begin_empty(std::atomic<std::uint64_t>& bucket, std::uint64_t now_ns);  // at its first use nothing may pass at once
-std::atomic<std::uint64_t>* shared_bucket(const abi::rule& r);  // nullptr: one for each connection
 
 // The datagram at the head is to come twice: takes the wish.
 bool take_twice(descriptor& d);

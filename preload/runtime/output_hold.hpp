@@ -1,0 +1,19 @@
+// What holds output back: black holes, connects that are not to be seen finished, and what may not be sent yet.
+#pragma once
+#include <cstdint>
+
+#include "descriptors.hpp"
+
+namespace chaos {
+
+// Nothing may be sent, and no connect be seen finished, before this time; 0: no hold. ~0: until the rule is gone.
+std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns);
+void black_hole(descriptor& d, std::uint32_t rule, std::uint64_t until_ns);  // from now on, while the rule is in force
+
+bool black_holed(const descriptor& d);       // since some call of the program's; the rule may be gone by now
+bool closes_by_itself(const descriptor& d);  // in a black hole that ends with the connection
+
+// Sending may go on at this time (bandwidth, slicer --delay); 0: now.
+std::uint64_t send_held_until(descriptor& d, std::uint64_t now_ns);
+
+}  // namespace chaos
