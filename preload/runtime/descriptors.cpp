@@ -1,15 +1,14 @@
 #include "descriptors.hpp"
 
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "accept_gate.hpp"
 #include "busy_word.hpp"
-#include "chaos/abi/session.hpp"
 #include "delay_line.hpp"
+#include "endpoint_text.hpp"
 #include "epoll_sets.hpp"
 #include "http.hpp"
+#include "learn.hpp"
 #include "names.hpp"
 #include "preload/core/judge.hpp"
 #include "states.hpp"
@@ -107,131 +106,6 @@ void give_ordinal(descriptor& d) {
   d.key = core::random_key{h}.with(d.ordinal);
 }
 
-void learn_local_port(descriptor& d, int fd) {
-  sockaddr_storage a;
-  socklen_t n = sizeof a;
-  std::uint8_t ignored[16];
-  std::uint16_t port = 0;
-  if (sys::call(SYS_getsockname, fd, &a, &n) == 0 && parse_address(reinterpret_cast<sockaddr*>(&a), n, ignored, port)) d.local_port = port;
-}
-
-int socket_option(int fd, int name) {
-  int value = 0;
-  socklen_t n = sizeof value;
-  return sys::get_option(fd, SOL_SOCKET, name, &value, &n) == 0 ? value : -1;
-}
-
-// A process that was killed while it held data back leaves its receive threshold on a socket that others share: nobody would
-// ever be told of what is there.
-// Learns the program's own on the way.
-void lower_stale_threshold(descriptor& d, int fd) {
-  const delay_line* line = d.line.load(std::memory_order_acquire);
-  int own = line && line->threshold ? line->own_threshold : socket_option(fd, SO_RCVLOWAT);
-  if (!(line && line->threshold) && own > 1) {
-    if (const int before = thresholds::take_back(d.inode)) sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, own = before);
-  }
-  d.own_threshold = own > 1 ? static_cast<std::uint32_t>(own) : 1;
-}
-
-void learn_socket(descriptor& d, int fd) {
-  using namespace abi;
-  const int domain = socket_option(fd, SO_DOMAIN), type = socket_option(fd, SO_TYPE);
-  d.listening = socket_option(fd, SO_ACCEPTCONN) == 1;
-  const bool inet = domain == AF_INET || domain == AF_INET6;
-  if (inet && type == SOCK_STREAM) d.kind = descriptor_kind::tcp;
-  else if (inet && type == SOCK_DGRAM) d.kind = descriptor_kind::udp;
-  else if (domain == AF_UNIX && type == SOCK_STREAM) d.kind = descriptor_kind::unix_stream;
-  else if (domain == AF_UNIX) d.kind = descriptor_kind::unix_datagram;
-  else { d.kind = descriptor_kind::other; d.role = classes::close; return; }
-  if ((d.kind == descriptor_kind::tcp && !d.listening) || d.kind == descriptor_kind::unix_stream) lower_stale_threshold(d, fd);
-  const bool stream = type == SOCK_STREAM;
-  d.role = (stream ? classes::streams : classes::datagrams) | classes::connect | classes::readiness | classes::close | classes::option;
-  if (d.listening) d.role = classes::accept | classes::readiness | classes::close | classes::option;
-  if (inet) learn_local_port(d, fd);
-  if (d.redirected.load(std::memory_order_relaxed)) return;  // the program's own idea of its peer stays
-  sockaddr_storage a;
-  socklen_t n = sizeof a;
-  const bool had = d.has_remote;
-  if (sys::call(SYS_getpeername, fd, &a, &n) == 0) {
-    if (inet) d.has_remote = parse_address(reinterpret_cast<sockaddr*>(&a), n, d.remote, d.remote_port);
-  } else {
-    d.has_remote = had && stream;  // still connecting: as told by connect()
-  }
-  d.per_call = !stream && inet && !d.has_remote;
-}
-
-void learn(descriptor& d, int fd, const struct statx& s) {
-  using namespace abi;
-  switch (s.stx_mode & S_IFMT) {
-    case S_IFSOCK: learn_socket(d, fd); break;
-    case S_IFIFO:
-      d.kind = descriptor_kind::pipe;
-      d.role = classes::streams | classes::readiness | classes::close;
-      break;
-    case S_IFREG: case S_IFCHR: case S_IFBLK: case S_IFDIR:
-      d.kind = descriptor_kind::file;
-      d.role = classes::file_io | classes::sync | classes::file_open | classes::close;
-      break;
-    default: {  // anonymous inodes: sets of epoll, timers, events …
-      constexpr char set[] = "anon_inode:[eventpoll]";
-      char name[sizeof set] = {};
-      abi::path_buffer link;
-      link.add("/proc/self/fd/").add(static_cast<std::uint64_t>(fd));
-      const bool other = sys::read_link(link.text, name, sizeof name - 1) > 0 && strcmp(name, set) != 0;
-      d.kind = other ? descriptor_kind::other : descriptor_kind::epoll;
-      d.role = classes::readiness | classes::close;
-      break;
-    }
-  }
-}
-
-// Path of an open file, or of a unix socket ('@' for abstract names). Empty when there is none.
-void path_of(const descriptor& d, int fd, char* out, std::size_t room) {
-  out[0] = 0;
-  if (d.kind == descriptor_kind::file) {
-    abi::path_buffer link;
-    link.add("/proc/self/fd/").add(static_cast<std::uint64_t>(fd));
-    const long n = sys::read_link(link.text, out, room - 1);
-    out[n > 0 ? n : 0] = 0;
-    constexpr char deleted[] = " (deleted)";
-    if (n > static_cast<long>(sizeof deleted) && strcmp(out + n - sizeof deleted + 1, deleted) == 0) out[n - sizeof deleted + 1] = 0;
-    return;
-  }
-  sockaddr_un a{};
-  for (const long call : {SYS_getpeername, SYS_getsockname}) {
-    socklen_t n = sizeof a;
-    if (sys::call(call, fd, &a, &n) != 0 || a.sun_family != AF_UNIX || n <= offsetof(sockaddr_un, sun_path)) continue;
-    const std::size_t length = n - offsetof(sockaddr_un, sun_path);
-    std::size_t from = 0, to = 0;
-    if (a.sun_path[0] == 0) { out[to++] = '@'; from = 1; }
-    for (; from < length && to + 1 < room && (a.sun_path[from] || out[0] == '@'); ++from) out[to++] = a.sun_path[from];
-    out[to] = 0;
-    if (to > 1 || out[0] == '/') return;
-  }
-}
-
-}  // namespace
-
-bool parse_address(const sockaddr* a, socklen_t n, std::uint8_t (&address)[16], std::uint16_t& port) {
-  memset(address, 0, 16);
-  if (a && a->sa_family == AF_INET && n >= sizeof(sockaddr_in)) {
-    const auto* in = reinterpret_cast<const sockaddr_in*>(a);
-    address[10] = address[11] = 0xff;
-    memcpy(address + 12, &in->sin_addr, 4);
-    port = __builtin_bswap16(in->sin_port);
-    return true;
-  }
-  if (a && a->sa_family == AF_INET6 && n >= sizeof(sockaddr_in6)) {
-    const auto* in = reinterpret_cast<const sockaddr_in6*>(a);
-    memcpy(address, &in->sin6_addr, 16);
-    port = __builtin_bswap16(in->sin6_port);
-    return true;
-  }
-  return false;
-}
-
-namespace {
-
 struct quick_function { abi::function_id id; std::uint64_t bit; };
 struct quick_functions { quick_function all[64]; unsigned count; };
 constexpr quick_functions find_quick_functions() {
@@ -280,9 +154,6 @@ void find_sole_rules(descriptor& d, const rule_view& v, unsigned rules) {
   }
 }
 
-}  // namespace
-
-namespace {
 void put_path(descriptor& d, const char* path) {  // events name it at every injection, and a readlink costs a microsecond
   std::size_t n = 0;
   for (; path[n] && n + 1 < sizeof d.path; ++n) d.path[n] = path[n];
@@ -439,78 +310,6 @@ void note_accept(int fd) {
   if (!d) return;
   d->accepted = true;
   unlock(*d);
-}
-
-// --- how endpoints are written
-
-namespace {
-struct writer {
-  char* out;
-  std::size_t room, n = 0;
-  void put(char c) { if (n + 1 < room) out[n++] = c; out[n] = 0; }
-  void text(const char* s) { while (*s) put(*s++); }
-  void number(unsigned long x) {
-    char digits[21];
-    int at = 20;
-    digits[20] = 0;
-    do { digits[--at] = static_cast<char>('0' + x % 10); x /= 10; } while (x);
-    text(digits + at);
-  }
-  void hex(unsigned x) {
-    bool any = false;
-    for (int shift = 12; shift >= 0; shift -= 4) {
-      const unsigned nibble = x >> shift & 15;
-      if (nibble || any || shift == 0) { put("0123456789abcdef"[nibble]); any = true; }
-    }
-  }
-};
-}  // namespace
-
-void describe_address(const std::uint8_t (&a)[16], std::uint16_t port, char* out, std::size_t room) {
-  writer w{out, room};
-  static constexpr std::uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  if (memcmp(a, mapped, 12) == 0) {
-    for (int i = 12; i < 16; ++i) { if (i > 12) w.put('.'); w.number(a[i]); }
-  } else {  // the longest run of zero groups becomes "::"
-    int best = -1, best_length = 1;
-    for (int i = 0; i < 8; ++i) {
-      int k = i;
-      while (k < 8 && !a[2 * k] && !a[2 * k + 1]) ++k;
-      if (k - i > best_length) { best = i; best_length = k - i; }
-    }
-    w.put('[');
-    for (int i = 0; i < 8; ++i) {
-      if (i == best) { w.text("::"); i += best_length - 1; continue; }
-      if (i && i != best + best_length) w.put(':');
-      w.hex(static_cast<unsigned>(a[2 * i]) << 8 | a[2 * i + 1]);
-    }
-    w.put(']');
-  }
-  w.put(':');
-  w.number(port);
-}
-
-const char* describe(const descriptor& d, int fd, char* out, std::size_t room) {
-  if (d.text[0]) return d.text;
-  out[0] = 0;
-  switch (d.kind) {
-    case descriptor_kind::tcp: case descriptor_kind::udp:
-      if (d.has_remote) describe_address(d.remote, d.remote_port, out, room);
-      else { writer w{out, room}; w.text(d.listening ? "listen:" : "udp://*:"); w.number(d.local_port); }
-      break;
-    case descriptor_kind::unix_stream: case descriptor_kind::unix_datagram: {
-      writer w{out, room};
-      w.text("unix:");
-      path_of(d, fd, out + w.n, room - w.n);
-      break;
-    }
-    case descriptor_kind::file:
-      if (d.path[0]) return d.path;
-      path_of(d, fd, out, room);
-      break;
-    default: { writer w{out, room}; w.text("fd:"); w.number(static_cast<unsigned long>(fd)); }
-  }
-  return out;
 }
 
 void reset_after_fork() {
