@@ -1,5 +1,6 @@
 #include "accept_gate.hpp"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
@@ -8,14 +9,15 @@
 namespace chaos {
 
 struct accept_gate {
-  static constexpr unsigned stamps_max = 128;
+  static constexpr unsigned stamps_max = 128, accepting_max = 64;
   struct stamp { std::uint64_t upto, seen_ns; };
   std::atomic<std::uint32_t> in_use;
   std::uint64_t taken;             // left the queue since the gate began
   std::uint64_t seen;              // taken + waiting, at the latest look
   unsigned first, count;           // ring of stamps
   stamp stamps[stamps_max];
-  std::uint32_t accepting;         // threads between begin_accept and end_accept
+  std::int32_t accepting[accepting_max];  // tids of threads between begin_accept and end_accept; 0: free
+  unsigned crowd;                  // of those for whom there was no room, how many
   bool judged;                     // the one at the head
   taken_connection head;
 };
@@ -28,7 +30,8 @@ accept_gate* take_gate() {
   accept_gate* const g = accept_gates.take();
   if (!g) return nullptr;
   g->taken = g->seen = 0;
-  g->first = g->count = g->accepting = 0;
+  g->first = g->count = g->crowd = 0;
+  for (std::int32_t& tid : g->accepting) tid = 0;
   g->judged = false;
   return g;
 }
@@ -48,6 +51,33 @@ std::uint64_t waiting(const descriptor& d, int fd) {
   if (d.kind == descriptor_kind::tcp && sys::get_option(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 && info.tcpi_state == TCP_LISTEN && info.tcpi_unacked)
     return info.tcpi_unacked;
   return 1;
+}
+
+// Threads that are about to take a connection, or have taken one that is not counted yet. Who was cancelled in accept, or is a
+// thread of the process that we were forked from, takes none.
+unsigned accepting_now(accept_gate& g) {
+  unsigned n = g.crowd;
+  for (std::int32_t& tid : g.accepting) {
+    if (tid && sys::call(SYS_tgkill, sys::pid(), tid, 0) == -ESRCH) tid = 0;
+    n += tid != 0;
+  }
+  return n;
+}
+
+void begin_accept(accept_gate& g, std::int32_t me) {
+  std::int32_t* free = nullptr;
+  for (std::int32_t& tid : g.accepting) {
+    if (tid == me) return;  // it jumped out of the accept before
+    if (!tid && !free) free = &tid;
+  }
+  if (free) *free = me;
+  else ++g.crowd;
+}
+
+void end_accept(accept_gate& g, std::int32_t me) {
+  for (std::int32_t& tid : g.accepting)
+    if (tid == me) { tid = 0; return; }
+  if (g.crowd) --g.crowd;
 }
 
 void stamp_arrivals(accept_gate& g, std::uint64_t total, std::uint64_t now) {
@@ -140,7 +170,8 @@ due look_at_connections(descriptor& d, int fd, const rule_view& v, abi::function
   if (!g) { unlock(d); return out; }
   out.gated = true;
   const std::uint64_t now = sys::now_ns(), total = g->taken + waiting(d, fd);
-  if (total + g->accepting < g->seen) leave_to_others(*g, g->seen - total - g->accepting);
+  if (total < g->seen)
+    if (const unsigned ours = accepting_now(*g); total + ours < g->seen) leave_to_others(*g, g->seen - total - ours);
   stamp_arrivals(*g, total, now);
   if (g->seen > g->taken) {
     judge_head(*g, d, v, function, caller, now);
@@ -154,7 +185,7 @@ due look_at_connections(descriptor& d, int fd, const rule_view& v, abi::function
 
 void begin_accept(descriptor& d) {
   if (!lock(d)) return;
-  if (accept_gate* g = gate_of(d)) ++g->accepting;
+  if (accept_gate* g = gate_of(d)) begin_accept(*g, cached_tid());
   unlock(d);
 }
 
@@ -162,7 +193,7 @@ bool end_accept(descriptor& d, bool accepted, bool new_to_us, const rule_view* v
   if (!lock(d)) return false;
   bool told = false;
   accept_gate* g = d.accepts.load(std::memory_order_relaxed);
-  if (g && g->accepting) --g->accepting;
+  if (g) end_accept(*g, cached_tid());
   if (g && accepted) {
     const std::uint64_t now = sys::now_ns();
     if (new_to_us && g->seen > g->taken) leave_to_others(*g, g->seen - g->taken);

@@ -1,6 +1,7 @@
 // latency --on accept: a connection is there when it is due, for those who block and for those who are told of it.
 #include "ways.hpp"
 
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 namespace chaos::gate {
@@ -255,6 +256,54 @@ TEST_F(Accept, AFailedAcceptLeavesTheConnectionForTheNext) {
   EXPECT_GE(taken, 0);
   EXPECT_EQ(s.count(slow).fired, 1u);
   EXPECT_EQ(s.count(failing).fired, 1u);
+}
+
+// Two block in accept for one connection. The one that did not get it is cancelled there: from then on nobody here is about to
+// take one, and a connection that somebody else takes is missed. Else the next would count as that one, and come too early.
+TEST_F(Accept, AThreadCancelledInAcceptIsNotWaitedFor) {
+  listener l;
+  const auto id = s.set("latency listen:" + std::to_string(l.port) + " 60ms --on accept");
+  std::atomic<int> taken{0};
+  std::atomic<bool> gone[2] = {};
+  pthread_t threads[2];
+  struct one { int fd; std::atomic<int>& taken; std::atomic<bool>& gone; } both[2] = {{l.fd, taken, gone[0]}, {l.fd, taken, gone[1]}};
+  for (int i = 0; i < 2; ++i)
+    ASSERT_EQ(pthread_create(&threads[i], nullptr, [](void* p) -> void* {
+      const one& o = *static_cast<one*>(p);
+      const int fd = accept(o.fd, nullptr, nullptr);
+      o.taken += fd >= 0;
+      o.gone = true;
+      close(fd);
+      return nullptr;
+    }, &both[i]), 0);
+  const unique_fd first = call(l.port);
+  ASSERT_TRUE(wait_until([&] { return taken == 1; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the other has found the queue empty, in the kernel
+  for (int i = 0; i < 2; ++i) {
+    if (!gone[i]) pthread_cancel(threads[i]);
+    pthread_join(threads[i], nullptr);
+  }
+  EXPECT_EQ(taken, 1);
+  EXPECT_EQ(s.count(id).fired, 1u);
+
+  set_nonblocking(l.fd);
+  const auto look = [&] {
+    pollfd p{l.fd, POLLIN, 0};
+    return poll(&p, 1, 0);
+  };
+  const unique_fd stolen = call(l.port);
+  EXPECT_EQ(look(), 0) << "not due";
+  const unique_fd elsewhere = static_cast<int>(syscall(SYS_accept4, l.fd.operator int(), nullptr, nullptr, 0));  // past the hooks, as another process would
+  ASSERT_GE(elsewhere, 0);
+  EXPECT_EQ(look(), 0) << "nobody there";
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const unique_fd next = call(l.port);
+  const double start = monotonic_ms();
+  waiter w(l.fd, way::poll);
+  EXPECT_GE(accept_by(l.fd, way::poll, w), 0);
+  EXPECT_TRUE(on_time(monotonic_ms() - start, 60)) << "timed from its own coming";
+  EXPECT_EQ(s.count(id).fired, 2u);
+  EXPECT_EQ(s.count(id).matched, 2u);
 }
 
 }  // namespace
