@@ -43,6 +43,7 @@ struct hold {
   bool send = false;    // readiness to send (bandwidth)
   std::uint64_t until = 0;
   bool at_end = false;
+  bool gone = false;    // a rule took the datagram that was there, and no other has come: nothing is held
   bool any() const { return input || all || send; }
   std::uint32_t hidden() const {
     return all ? ~std::uint32_t{0} : (input ? input_bits | EPOLLHUP | EPOLLERR : 0) | (send ? EPOLLOUT | EPOLLWRNORM : 0);
@@ -66,6 +67,8 @@ hold held_back(const waiter& w, const watch& x, const rule_view& v) {
     h.until = h.until && h.until < q.next_ns ? h.until : q.next_ns;
     const delay_line* line = d->line.load(std::memory_order_acquire);
     h.at_end = q.blocked || d->kind != descriptor_kind::tcp || d->listening || (line && line->end_seen);
+  } else {
+    h.gone = q.gated && !q.bytes && !q.end && (d->role & abi::classes::datagrams);
   }
   return h;
 }
@@ -229,6 +232,12 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
           quieten(w, *x, h, e.events);
           e.events &= ~h.hidden();
           if (!e.events) continue;
+        } else if (h.gone) {
+          e.events &= ~input_bits;
+          if (!e.events) {
+            if (x->events & EPOLLONESHOT) unmask_watch(w.epfd, *x);  // the kernel took it out for nothing
+            continue;
+          }
         }
       }
       if (x && (x->events & EPOLLONESHOT)) x->events &= kept_when_disarmed;  // as the kernel did

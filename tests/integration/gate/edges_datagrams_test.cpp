@@ -1,0 +1,82 @@
+// A datagram that a rule takes is not there: no wait tells of it, whichever way the program waits, and the next one comes through.
+#include "channels.hpp"
+#include "ways.hpp"
+
+namespace chaos::gate {
+namespace {
+
+struct taking {
+  over transport;
+  way how;
+  const char* rule;
+};
+
+class Taken : public Gate, public testing::WithParamInterface<taking> {};
+std::vector<taking> every() {
+  std::vector<taking> all;
+  for (const over o : {over::udp, over::unix_seqpacket, over::unix_datagram})
+    for (const way w : all_ways)
+      if (w != way::blocking)
+        for (const char* const rule : {"loss", "partition"}) all.push_back({o, w, rule});
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(By, Taken, testing::ValuesIn(every()), [](const auto& i) { return std::string(i.param.rule) + "_" + name_of(i.param.transport) + "_" + name_of(i.param.how); });
+
+TEST_P(Taken, ADatagramIsNotTold) {
+  const auto& [transport, how, rule] = GetParam();
+  channel c(transport);
+  const auto id = s.set(std::string(rule) + " " + c.target + (std::string(rule) == "loss" ? " 100%" : ""));
+  waiter w(c.near, how);
+  for (int i = 1; i <= 3; ++i) {
+    c.tell("gone");
+    EXPECT_FALSE(w.ready(10)) << "told of datagram " << i << ", which is gone";
+    EXPECT_EQ(s.count(id).fired, static_cast<std::uint64_t>(i));
+  }
+  char b[16];
+  EXPECT_EQ(recv(c.near, b, sizeof b, 0), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  EXPECT_EQ(s.events(id).size(), 3u);
+  s.remove(id);
+  c.tell("next");
+  ASSERT_TRUE(w.ready());
+  EXPECT_EQ(recv(c.near, b, sizeof b, 0), 4);
+}
+
+TEST_P(Taken, TheOneBehindItIsTold) {
+  const auto& [transport, how, rule] = GetParam();
+  channel c(transport);
+  const auto id = s.set(std::string(rule) + " " + c.target + (std::string(rule) == "loss" ? " 100%" : "") + " --when 1");
+  waiter w(c.near, how);
+  c.tell("gone");
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    c.tell("there");
+  });
+  const double start = monotonic_ms();
+  EXPECT_TRUE(w.ready());
+  EXPECT_TRUE(on_time(monotonic_ms() - start, 20));
+  later.join();
+  char b[16];
+  EXPECT_EQ(recv(c.near, b, sizeof b, 0), 5);
+  EXPECT_EQ(s.count(id).fired, 1u);
+}
+
+// One that is registered to send as well goes on being told of that.
+TEST_F(Gate, ReadinessToSendIsToldBesideADatagramThatIsGone) {
+  channel c(over::udp);
+  const auto id = s.set("loss " + c.target + " 100%");
+  set_nonblocking(c.near);
+  for (const std::uint32_t flags : {0u, static_cast<std::uint32_t>(EPOLLET), static_cast<std::uint32_t>(EPOLLONESHOT)}) {
+    const unique_fd set = epoll_create1(0);
+    epoll_event e{};
+    e.events = EPOLLIN | EPOLLOUT | flags;
+    c.tell("gone");
+    ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, c.near, &e), 0);
+    ASSERT_EQ(epoll_wait(set, &e, 1, 1000), 1);
+    EXPECT_EQ(e.events, static_cast<std::uint32_t>(EPOLLOUT)) << flags;
+  }
+  EXPECT_EQ(s.count(id).fired, 3u);
+}
+
+}  // namespace
+}  // namespace chaos::gate
