@@ -16,22 +16,46 @@ namespace {
 
 constexpr std::uint64_t never = ~std::uint64_t{0};
 constexpr short input_bits = POLLIN | POLLRDNORM | POLLRDBAND | POLLPRI | POLLRDHUP;
-constexpr unsigned gated_max = 512;  // gated descriptors of one call; further ones are not gated
-
 struct gated { descriptor* d; int fd; unsigned index; short hidden; bool held; };
 
+// The gated descriptors of one call: a few stand on the stack, many on pages of their own. To be freed by hand (a thread that
+// is cancelled in the wait leaves the pages behind).
 struct gate_list {
-  unsigned count = 0;
-  gated entry[gated_max];
+  static constexpr unsigned few = 64;
+  unsigned count = 0, room = few;
+  gated* entry = some;
+  gated some[few];
+
+  bool add(const gated& g) {
+    if (count == room && !grow()) return false;
+    entry[count++] = g;
+    return true;
+  }
+  void free() {
+    if (entry != some) sys::unmap(entry, room * sizeof(gated));
+  }
+
+ private:
+  bool grow() {
+    auto* const more = static_cast<gated*>(sys::pages(4 * room * sizeof(gated)));
+    if (!more) return false;
+    memcpy(more, entry, count * sizeof(gated));
+    free();
+    entry = more;
+    room *= 4;
+    return true;
+  }
 };
 
-bool add_if_gated(gate_list& list, const rule_view& v, int fd, unsigned index) {
-  if (fd < 0 || surely_unmatched(fd, abi::classes::readiness)) return false;
+descriptor* if_gated(const rule_view& v, int fd) {
+  if (fd < 0 || surely_unmatched(fd, abi::classes::readiness)) return nullptr;
   descriptor* d = classify(fd, v);
-  if (!d || !(d->head.load(std::memory_order_relaxed) & abi::classes::readiness) || list.count == gated_max) return false;
-  if (holds_set(*d) ? !set_needs_care(fd, v) : !gates_any(*d, v)) return false;
-  list.entry[list.count++] = {d, fd, index, 0, false};
-  return true;
+  if (!d || !(d->head.load(std::memory_order_relaxed) & abi::classes::readiness)) return nullptr;
+  return (holds_set(*d) ? set_needs_care(fd, v) : gates_any(*d, v)) ? d : nullptr;
+}
+
+void add_if_gated(gate_list& list, const rule_view& v, int fd, unsigned index) {
+  if (descriptor* const d = if_gated(v, fd)) list.add({d, fd, index, 0, false});
 }
 
 // Which of the wanted events must not be seen now. Sets `next` to when that changes; quietens what it can.
@@ -167,9 +191,10 @@ int gated_poll(abi::function_id self, const void* caller, pollfd* fds, nfds_t n,
       }
     }
     release_sets(list, self, caller);
+    const bool over = r < 0 || seen > 0 || (deadline != never && sys::now_ns() >= deadline);
+    if (over) list.free();
     errno = error;
-    if (r < 0 || seen > 0) return r < 0 ? r : seen;
-    if (deadline != never && sys::now_ns() >= deadline) return 0;
+    if (over) return r < 0 ? r : seen > 0 ? seen : 0;
   }
 }
 
@@ -178,16 +203,14 @@ bool any_gated(const pollfd* fds, nfds_t n) {
   heal_held();
   const rule_view* v = current_view();
   if (!v) return false;
-  gate_list list;
   for (nfds_t i = 0; i < n; ++i)
-    if (add_if_gated(list, *v, fds[i].fd, 0)) return true;
+    if (if_gated(*v, fds[i].fd)) return true;
   return false;
 }
 
 bool gates_exist(const fd_set* set, int n, const rule_view& v) {
-  gate_list list;
   for (int fd = 0; set && fd < n; ++fd)
-    if (FD_ISSET(fd, set) && add_if_gated(list, v, fd, 0)) return true;
+    if (FD_ISSET(fd, set) && if_gated(v, fd)) return true;
   return false;
 }
 
@@ -224,6 +247,7 @@ int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, f
     if (r < 0) {
       const int error = errno;
       release_sets(list, self, caller);
+      list.free();
       errno = error;
       return r;
     }
@@ -241,6 +265,7 @@ int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, f
     release_sets(list, self, caller);
     const bool over = deadline != never && sys::now_ns() >= deadline;
     if (seen <= 0 && !over) continue;
+    list.free();
     if (in) *in = seen > 0 ? asked_in : none;
     if (out) *out = seen > 0 ? asked_out : none;
     if (except) *except = seen > 0 ? asked_except : none;

@@ -434,5 +434,30 @@ TEST_F(Gate, AnEdgeThatWasToldBeforeTheRuleCameIsToldAgain) {
   EXPECT_EQ(s.count(id).fired, 1u);
 }
 
+// More descriptors than one would keep on a stack: every one of them is delayed.
+TEST_F(Gate, OfHundredsOfDescriptorsInOneWaitNoneIsEarly) {
+  for (const bool selects : {false, true}) {
+    tcp_pair p;
+    std::vector<unique_fd> all;  // each is looked at for itself
+    std::vector<pollfd> fds;
+    fd_set set;
+    FD_ZERO(&set);
+    for (int i = 0; i < 700; ++i) {
+      all.emplace_back(fcntl(p.near, F_DUPFD_CLOEXEC, 0));
+      ASSERT_TRUE(all.back() >= 0 && all.back() < FD_SETSIZE);
+      fds.push_back({all.back(), POLLIN, 0});
+      FD_SET(all.back(), &set);
+    }
+    const auto id = delay(p.target(), 150);
+    put(p.far, "x");
+    timeval patience{5, 0};
+    const timed t = time_of([&] { return selects ? select(all.back() + 1, &set, nullptr, nullptr, &patience) : poll(fds.data(), fds.size(), 5000); });
+    EXPECT_GE(t.ms, 150 - early_ms) << (selects ? "select" : "poll");
+    EXPECT_GT(t.result, 0);
+    EXPECT_GE(s.count(id).fired, 1u);
+    s.clear();
+  }
+}
+
 }  // namespace
 }  // namespace chaos::gate
