@@ -1,35 +1,50 @@
 #include "experiment_report.hpp"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 
-#include "control/experiment/report.hpp"
 #include "experiment_text.hpp"
 
 namespace chaos::cli {
 
+using experiment::report_form;
 using rules::problem;
 using rules::problem_code;
 using rules::result;
 
 namespace {
 
-struct form_info {
-  const char *name, *ending;
-};
-constexpr form_info forms[] = {
-#define REPORT_FORM(name, ending, meaning) {#name, ending},
-#include "report_forms.def"
-#undef REPORT_FORM
-};
+std::vector<report_form> forms() {
+  std::vector<report_form> all{terminal_form()};
+  const auto more = experiment::report_forms();
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+// 0, or the errno with which it would fail. Makes no file: what is refused afterwards leaves none behind.
+int why_not_writable(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return EISDIR;
+  const bool there = std::filesystem::exists(path, ignored);
+  const auto folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  return access(there ? path.c_str() : folder.c_str(), there ? W_OK : W_OK | X_OK) == 0 ? 0 : errno;
+}
 
 }  // namespace
 
+const report_form& terminal_form() {
+  static constexpr report_form text{"text", ".txt", "text/plain; charset=utf-8", experiment_text};
+  return text;
+}
+
 result<report_form> form_named(const std::string& name) {
   std::vector<std::string> names;
-  for (const auto& f : forms) {
-    if (name == f.name) return static_cast<report_form>(names.size());
+  for (const auto& f : forms()) {
+    if (name == f.name) return f;
     names.emplace_back(f.name);
   }
   auto p = rules::unknown_word(problem_code::bad_value, "form", name, std::move(names));
@@ -43,8 +58,8 @@ result<std::vector<report_file>> report_files(const invocation& from) {
   if (asked == from.options.end()) return files;
   for (const auto& path : asked->second) {
     std::vector<std::string> endings;
-    for (const auto& f : forms) {
-      if (path.ends_with(f.ending)) files.push_back({path, static_cast<report_form>(&f - forms)});
+    for (const auto& f : forms()) {
+      if (path.ends_with(f.ending)) files.push_back({path, f});
       endings.emplace_back(f.ending);
     }
     if (files.empty() || files.back().path != path) {
@@ -52,28 +67,16 @@ result<std::vector<report_file>> report_files(const invocation& from) {
       for (const auto& e : endings) all += (all.empty() ? "" : &e == &endings.back() ? " and " : ", ") + e;
       return problem{problem_code::bad_value, "--report " + path + ": the ending says which form, and is none of " + all, path, endings};
     }
-    if (const std::ofstream out(path, std::ios::app); !out.is_open()) return problem{problem_code::failed, "can not write " + path + ": " + std::strerror(errno), path, {}};
+    if (const int error = why_not_writable(path)) return problem{problem_code::failed, "can not write " + path + ": " + std::strerror(error), path, {}};
   }
   return files;
-}
-
-std::string in_form(const json& report, report_form form) {
-  switch (form) {
-    case report_form::text: return experiment_text(report);
-    case report_form::markdown: return experiment::markdown_of(report);
-    case report_form::json: return report.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
-    case report_form::junit: return experiment::junit_of(report);
-    case report_form::html: return experiment::html_of(report);
-    case report_form::count: break;
-  }
-  return "";
 }
 
 bool write_reports(const json& report, const std::vector<report_file>& files) {
   bool good = true;
   for (const auto& f : files) {
     std::ofstream out(f.path, std::ios::binary | std::ios::trunc);
-    out << in_form(report, f.form);
+    out << f.form.text(report);
     out.flush();
     if (out) continue;
     warn("can not write " + f.path + ": " + std::strerror(errno));

@@ -40,6 +40,7 @@ std::string shown_status(const json& answer) {
       out += "phase " + text_of(e, "phase", "-") + ", for " + human_ns(number(e, "elapsed_ms") * 1'000'000) + ", at most " + human_ns(number(e, "remaining_ms") * 1'000'000) + " more; pid " +
              std::to_string(number(e, "pid")) + "\n";
     if (const auto reason = text_of(e, "reason"); !reason.empty()) out += reason + "\n";
+    if (flag_of(e, "report")) out += "its report: chaos-ctl experiment report " + std::to_string(number(e, "id")) + "\n";
     if (const auto removed = names_in(e, "removed"); !removed.empty()) out += "removed by chaosd: " + removed + "\n";
     if (const auto figures = e.find("figures"); figures != e.end() && figures->is_object())
       for (const auto& [name, value] : figures->items()) out += "  " + name + ": " + (value.is_string() ? value.get<std::string>() : value.dump()) + "\n";

@@ -43,6 +43,7 @@ daemon::daemon(protocol::session_location where, const settings& how, page_write
       processes_(report_),
       experiments_(how_.experiments_max),
       experiments_file_(where_.file("experiments.json")),
+      reports_(where_.folder),
       closer_(loop_, where_.file(abi::closing_socket_name)),
       server_(loop_, listening_fd, [this](client_id who, const protocol::request& r) { handle(who, r); }, [this](client_id who) { client_gone(who); }),
       timeline_(where_.file(abi::timeline_name), [this](std::uint32_t id) { return rules_.names_of(id); },

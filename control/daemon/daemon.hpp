@@ -14,6 +14,7 @@
 #include "closer.hpp"
 #include "delays.hpp"
 #include "drain.hpp"
+#include "experiment_reports.hpp"
 #include "experiments_file.hpp"
 #include "live_breaker.hpp"
 #include "loop.hpp"
@@ -105,6 +106,7 @@ class daemon {
   void tell_of(const experiment& e, const std::string& what);
   void restore_experiments();
   void keep_experiments();   // for the daemon after this one
+  void keep_report(experiment& e);
   void remove_rules_of(experiment& e, const std::string& reason);
   void stop_experiment(experiment& e, const std::string& reason);
   void conclude(experiment& e, const std::string& verdict, const std::string& reason);  // `e` may be forgotten by it
@@ -164,6 +166,7 @@ class daemon {
   processes processes_;
   experiments experiments_;
   experiments_file experiments_file_;
+  experiment_reports reports_;
   std::string experiments_unsaved_;  // why the table could not be kept; "": it is
   std::map<client_id, asked_change> asked_;
   sinks sinks_;

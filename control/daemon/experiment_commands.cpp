@@ -99,12 +99,28 @@ void daemon::experiment_progress(client_id who, const json& body) {
   answer(who, json{{"stop", e->stop_reason.empty() ? json() : json(e->stop_reason)}, {"paused", e->state == experiment_state::paused}});
 }
 
+void daemon::experiment_hand_in(client_id who, const json& body) {
+  experiment* const e = experiments_.of_runner(who);
+  if (!e) return answer(who, problem{problem_code::bad_request, "no experiment was begun on this connection", "", {"begin"}});
+  const json part = body.value("part", json());
+  if (!part.is_string()) return answer(who, problem{problem_code::missing_word, "\"part\" is not the text of a report, or a piece of it", "", {}});
+  const std::size_t size = e->report_text.size() + part.get_ref<const std::string&>().size();
+  if (size > experiment_reports::bytes_max) {
+    e->report_text = std::string();
+    e->no_report = "it is larger than " + std::to_string(experiment_reports::bytes_max) + " bytes";
+    return answer(who, problem{problem_code::too_many, "the report of the experiment " + e->name + " is not kept: " + e->no_report, e->name, {}});
+  }
+  e->report_text += part.get_ref<const std::string&>();
+  answer(who, json{{"bytes", size}});
+}
+
 void daemon::experiment_end(client_id who, const json& body) {
   experiment* const e = experiments_.of_runner(who);
   if (!e) return answer(who, problem{problem_code::bad_request, "no experiment was begun on this connection", "", {"begin"}});
   const std::string verdict = text_in(body, "verdict");
   if (verdict.empty()) return answer(who, problem{problem_code::missing_word, "the end of an experiment needs its \"verdict\"", "", {}});
   const std::uint64_t id = e->id;
+  keep_report(*e);
   conclude(*e, verdict, text_in(body, "reason"));
   answer(who, json{{"id", id}});
 }
@@ -133,6 +149,23 @@ void daemon::experiment_status(client_id who, const json& body) {
     for (const std::uint32_t id : e->live() ? rules_of(*e) : std::vector<std::uint32_t>{}) rules.push_back(rules_.describe(rules_.live().at(id)));
   }
   answer(who, json{{"experiments", out}});
+}
+
+void daemon::experiment_report(client_id who, const json& body) {
+  if (body.value("experiment", json()).is_null()) return answer(who, problem{problem_code::missing_word, "\"experiment\" does not say whose report is wanted", "", {}});
+  const auto chosen = chosen_experiments(body);
+  if (!chosen) return answer(who, chosen.error());
+  experiment& e = *chosen->front();
+  const std::string of = "the experiment " + e.name + " (" + std::to_string(e.id) + ")";
+  if (e.live()) return answer(who, problem{problem_code::not_found, of + " has not ended: its report comes with its end", e.name, {}});
+  json document;
+  if (e.report) {
+    e.no_report = reports_.load(e.id, document);
+    e.report = e.no_report.empty();
+    if (!e.report) spdlog::error("{}", e.no_report);
+  }
+  if (!e.report) return answer(who, problem{problem_code::not_found, "no report of " + of + " is kept" + (e.no_report.empty() ? "" : ": " + e.no_report), e.name, {}});
+  answer(who, json{{"id", e.id}, {"name", e.name}, {"report", std::move(document)}});
 }
 
 void daemon::experiment_stop(client_id who, const json& body) {
@@ -225,6 +258,14 @@ void daemon::restore_experiments() {
   }
   for (const experiment* e : aborted) tell_of(*e, e->verdict + ": " + e->reason);
   if (!aborted.empty()) keep_experiments();
+  experiments_.have_reports(reports_.keep(experiments_.ids()));
+}
+
+void daemon::keep_report(experiment& e) {
+  if (e.report_text.empty()) return;
+  e.no_report = reports_.save(e.id, e.report_text);
+  e.report_text = std::string();
+  if (!e.no_report.empty()) spdlog::error("the report of the experiment {}: {}", e.name, e.no_report);
 }
 
 void daemon::keep_experiments() {
@@ -256,6 +297,7 @@ void daemon::conclude(experiment& e, const std::string& verdict, const std::stri
   remove_rules_of(e, "its experiment ended");
   tell_of(e, verdict + (reason.empty() ? "" : ": " + reason));
   experiments_.end(e, verdict, reason, monotonic_ns());
+  experiments_.have_reports(reports_.keep(experiments_.ids()));
   keep_experiments();
   experiment_timer_.at(experiments_.next_deadline_ns());
 }

@@ -105,11 +105,21 @@ std::uint64_t experiments::next_deadline_ns() const {
   return first;
 }
 
+std::set<std::uint64_t> experiments::ids() const {
+  std::set<std::uint64_t> all;
+  for (const experiment& e : table_) all.insert(e.id);
+  return all;
+}
+
+void experiments::have_reports(const std::set<std::uint64_t>& ids) {
+  for (experiment& e : table_) e.report = ids.contains(e.id);
+}
+
 nlohmann::json experiments::describe(const experiment& e, std::uint64_t now_ns) {
   const std::uint64_t until = e.live() ? now_ns : e.ended_ns;
   nlohmann::json out{{"id", e.id}, {"name", e.name}, {"title", e.title}, {"hypothesis", e.hypothesis}, {"state", experiment_state_names[static_cast<int>(e.state)]},
                      {"phase", e.phase}, {"pid", e.by.pid}, {"uid", e.by.uid}, {"dry_run", e.dry_run}, {"restored", e.restored}, {"began_unix_ms", e.began_unix_ms},
-                     {"elapsed_ms", (until - e.began_ns) / 1'000'000}, {"figures", e.figures}, {"removed", e.removed},
+                     {"elapsed_ms", (until - e.began_ns) / 1'000'000}, {"figures", e.figures}, {"removed", e.removed}, {"report", e.report},
                      {"remaining_ms", e.live() && e.deadline_ns > now_ns ? (e.deadline_ns - now_ns) / 1'000'000 : 0},
                      {"verdict", e.live() ? nlohmann::json() : nlohmann::json(e.verdict)}, {"reason", e.live() ? e.stop_reason : e.reason}};
   if (!e.by.remote.empty()) out["remote"] = e.by.remote;

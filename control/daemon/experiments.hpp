@@ -8,6 +8,7 @@
 #include <list>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,9 @@ struct experiment {
   std::string stop_reason;       // why it was told to stop
   std::string verdict, reason;   // once it has ended
   std::vector<std::string> removed;  // rules that chaosd took out of force for it
+  std::string report_text;           // what its runner has handed in of its report, until it ends
+  std::string no_report;             // why its report could not be kept, if it could not
+  bool report = false;               // it is kept
   bool restored = false;             // of an earlier daemon
 
   bool live() const { return state != experiment_state::ended; }
@@ -71,6 +75,9 @@ class experiments {
   const std::list<experiment>& all() const { return table_; }  // oldest first
   std::uint64_t begun() const { return next_ - 1; }
   const std::map<std::string, std::uint64_t>& verdicts() const { return verdicts_; }  // how many ended so, ever
+
+  std::set<std::uint64_t> ids() const;
+  void have_reports(const std::set<std::uint64_t>& ids);  // of these it is kept, of others not
 
   static nlohmann::json describe(const experiment& e, std::uint64_t now_ns);
 

@@ -30,9 +30,10 @@ bool write_all(int fd, const std::string& text) {
 
 }  // namespace
 
-int whole_file::replace(const json& content) const {
-  const std::string temporary = path_ + ".new";
-  const std::string text = content.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+int whole_file::replace(const json& content) const { return replace_text(content.dump(1, ' ', false, json::error_handler_t::replace) + "\n"); }
+
+int whole_file::replace_text(const std::string& text) const {
+  const std::string temporary = path_ + std::string(unfinished);
   const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   bool good = fd >= 0;
   int error = good ? 0 : errno;

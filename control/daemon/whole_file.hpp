@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace chaos::daemon {
@@ -12,11 +13,13 @@ namespace chaos::daemon {
 class whole_file {
  public:
   static constexpr std::size_t bytes_max = 16 * 1024 * 1024;
+  static constexpr std::string_view unfinished = ".new";  // ends the name of what is being written, or was when chaosd was killed
 
   explicit whole_file(std::string path) : path_(std::move(path)) {}
   const std::string& path() const { return path_; }
 
   int replace(const nlohmann::json& content) const;  // 0, or the errno of what failed: the file is then as it was
+  int replace_text(const std::string& content) const;
 
   // Hands the content to `read`, which says what is wrong with it ("": nothing) or throws. Where there is no file nothing
   // happens. Returns "", or what could not be read, why, and where it is kept: a sentence without its end.

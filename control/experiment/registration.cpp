@@ -10,6 +10,7 @@ namespace {
 
 constexpr auto every = std::chrono::milliseconds(200);
 constexpr auto patience = std::chrono::seconds(5);
+constexpr std::size_t part_bytes = protocol::line_max_bytes / 4;  // of a report; inside a line its quotes take two
 
 }  // namespace
 
@@ -73,13 +74,16 @@ void registration::work() {
   }
 }
 
-void registration::end(const outcome& o) {
+void registration::end(const outcome& o, const json& report) {
   {
     const std::lock_guard lock(mutex_);
     over_ = true;
     wake_.notify_all();
   }
   thread_.join();
+  const std::string text = report.dump(-1, ' ', true, json::error_handler_t::replace);  // all of it ASCII: it may be cut anywhere
+  for (std::size_t at = 0; at < text.size(); at += part_bytes)
+    if (!link_.call(command::experiment, {{"action", "hand_in"}, {"part", text.substr(at, part_bytes)}}, patience)) break;  // chaosd has noted why
   const auto answer = link_.call(command::experiment, {{"action", "end"}, {"verdict", verdict_names[static_cast<int>(o.verdict)]}, {"reason", o.reason}}, patience);
   static_cast<void>(answer);  // a chaosd that is gone has no table any more
 }

@@ -30,7 +30,7 @@ class registration {
   std::string stop_asked() const;     // why the runner should end; "" while nobody wants that
   bool paused() const { return paused_; }
 
-  void end(const outcome& o);
+  void end(const outcome& o, const nlohmann::json& report);
 
  private:
   registration(protocol::client link, std::uint64_t id, bool dry_run);

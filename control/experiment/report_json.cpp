@@ -73,8 +73,9 @@ json json_of(const outcome& o) {
   return out;
 }
 
-rules::result<json> report_from(const std::string& text) {
-  json report = json::parse(text, nullptr, false);
+rules::result<json> report_from(const std::string& text) { return checked_report(json::parse(text, nullptr, false)); }
+
+rules::result<json> checked_report(json report) {
   const auto wrong = [](const std::string& what) {
     return rules::problem{rules::problem_code::bad_value, "this is not a report of an experiment (" + what + "); --report FILE.json of `experiment run` writes one", "", {}};
   };
@@ -95,6 +96,17 @@ rules::result<json> report_from(const std::string& text) {
   if (!rows("probes", {"name", "baseline", "during", "after", "series"})) return wrong("its probes are not whole");
   if (!rows("faults", {"name", "kind", "target", "matched", "fired"}) || !rows("phases", {"phase", "from_ms", "to_ms"})) return wrong("its faults or phases are not whole");
   return report;
+}
+
+std::string json_text_of(const json& report) { return report.dump(1, ' ', false, json::error_handler_t::replace) + "\n"; }
+
+std::span<const report_form> report_forms() {
+  static constexpr report_form forms[] = {
+#define REPORT_FORM(name, ending, type, text, meaning) {#name, ending, type, text},
+#include "report_forms.def"
+#undef REPORT_FORM
+  };
+  return forms;
 }
 
 std::string headline_of(const json& report) {

@@ -1,8 +1,10 @@
 // What the endpoints do: each asks chaosd, as chaos-ctl would.
+#include <algorithm>
 #include <charconv>
 #include <thread>
 
 #include "compat.hpp"
+#include "control/experiment/report.hpp"
 #include "exchange.hpp"
 #include "launcher.hpp"
 
@@ -93,6 +95,22 @@ void list_experiments(exchange& x) {
 void one_experiment(exchange& x) {
   const auto reply = x.ask(command::experiment, {{"action", "status"}, {"experiment", x.segment("experiment")}});
   if (reply) x.give(reply->result["experiments"][0]);
+}
+
+void experiment_report(exchange& x) {
+  const std::string wanted = x.request.has_param("format") ? x.request.get_param_value("format") : "json";
+  const auto forms = experiment::report_forms();
+  const auto form = std::ranges::find(forms, wanted, &experiment::report_form::name);
+  if (form == forms.end()) {
+    std::vector<std::string> names;
+    for (const auto& f : forms) names.emplace_back(f.name);
+    return x.refuse(rules::unknown_word(problem_code::bad_value, "format", wanted.substr(0, 64), std::move(names)));
+  }
+  const auto reply = x.ask(command::experiment, {{"action", "report"}, {"experiment", x.segment("experiment")}});
+  if (!reply) return;
+  const auto document = experiment::checked_report(reply->result["report"]);
+  if (document) x.response.set_content(form->text(*document), form->type);
+  else x.refuse(document.error(), 500);
 }
 
 void stop_experiment(exchange& x) { change_experiment(x, "stop"); }

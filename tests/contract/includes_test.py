@@ -22,7 +22,7 @@ MAY = {
     "control/rules": ["include/chaos/abi"],
     "control/protocol": ["include/chaos/abi", "control/rules"],
     "control/proc": ["include/chaos/abi", "control/rules"],
-    "control/http": ["include/chaos/abi", "control/rules", "control/protocol", "control/schedule"],
+    "control/http": ["include/chaos/abi", "control/rules", "control/protocol", "control/experiment", "control/schedule"],
     "control/daemon": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc", "control/http", "control/manual"],
     "control/experiment": ["include/chaos/abi", "control/rules", "control/ini", "control/protocol", "control/stress"],
     "control/stress": ["control/rules"],

@@ -264,6 +264,69 @@ class ExperimentTable(SessionTest):
         self.assertNotIn("probability", self.rule("by-hand")["text"], "who sets a rule by hand says what it is")
         self.assertIn("needs a value", self.ctl("set", "latency", "127.0.0.1:1", check=USAGE).err)
 
+    # --- reports
+
+    def test_the_report_of_one_that_has_ended_is_kept(self):
+        self.redis()
+        p = self.observing(self.file(observe="500ms"))
+        self.assertIn("has not ended", self.ctl("experiment", "report", "slow", check=FAILED).err)
+        self.assertFalse(self.table()[0]["report"])
+        out = self.verdict_of(p)
+        self.assertEqual(out["verdict"], "held")
+        self.assertEqual(self.ok("experiment", "report", "slow", "--json").json, out, "to the last number what the runner itself has shown")
+        self.assertTrue(self.table()[0]["report"])
+        self.assertIn("chaos-ctl experiment report 1\n", self.ok("experiment", "status", "slow").out)
+        self.assertIn("PASS: the hypothesis held", self.ok("experiment", "report", "1").out)
+        page = f"{self.dir}/page.html"
+        self.ok("experiment", "report", "slow", "--report", page)
+        with open(page, encoding="utf-8") as f:
+            self.assertIn("PASS: ", f.read())
+        self.ok("daemon", "stop")
+        self.ctl("experiment", "report", "slow", check=NO_DAEMON)
+        self.ok("daemon", "start")
+        self.assertEqual(self.ok("experiment", "report", "1", "--json").json, out, "the daemon after this one has it, too")
+        with open(f"{self.dir}/default/experiment-1.json", "w") as f:
+            f.write("{")
+        self.assertIn("kept as", self.ctl("experiment", "report", "slow", check=FAILED).err)
+        self.assertFalse(self.table()[0]["report"])
+
+    def test_a_stopped_experiment_has_a_report_and_a_lost_one_has_none(self):
+        self.redis()
+        p, other = self.observing(self.file()), self.observing(self.file("other", fault="slow2"), "slow2")
+        self.ok("experiment", "stop", "slow")
+        out = self.verdict_of(p)
+        self.assertEqual(out["verdict"], "aborted")
+        self.assertEqual(self.ok("experiment", "report", "slow", "--json").json, out)
+        other.kill()
+        other.communicate()
+        until(lambda: self.states()["other"] == "ended", "the loss of the runner")
+        self.assertIn("no report of the experiment other (2) is kept", self.ctl("experiment", "report", "other", check=FAILED).err)
+        self.assertEqual([n for n in os.listdir(f"{self.dir}/default") if n.startswith("experiment-")], ["experiment-1.json"])
+
+    def test_what_is_handed_in_is_bounded_and_has_to_be_a_report(self):
+        self.configure()
+        s, piece = self.connect(), "x" * 500_000
+        self.assertEqual(s.ask("experiment", action="hand_in", part="{}")["error"]["code"], "bad_request", "nothing was begun")
+
+        def hand_in(*parts):
+            s.ask("experiment", action="begin", name="e")
+            answers = [s.ask("experiment", action="hand_in", part=p) for p in parts]
+            self.assertTrue(s.ask("experiment", action="end", verdict="held")["ok"])
+            return answers[-1], s.ask("experiment", action="report", experiment="e")
+        told, asked = hand_in('{"a":"', piece, piece, piece, piece, '"}')
+        self.assertEqual((told["result"]["bytes"], asked["result"]["report"]), (2_000_008, {"a": piece * 4}))
+        told, asked = hand_in('{"a":"', piece, piece, piece, piece, piece)
+        self.assertEqual(told["error"]["code"], "too_many")
+        self.assertIn("larger than", asked["error"]["message"])
+        _, asked = hand_in('{"a":')
+        self.assertIn("no JSON object", asked["error"]["message"])
+        told, asked = hand_in({"a": 1})
+        self.assertEqual((told["error"]["code"], asked["error"]["code"]), ("missing_word", "not_found"))
+        self.assertEqual(s.ask("experiment", action="report")["error"]["code"], "missing_word")
+        self.assertEqual(hand_in("[" * 500_000)[1]["error"]["code"], "not_found")
+        self.assertIn("not a report", self.ctl("experiment", "report", "1", check=USAGE).err, "what another runner has handed in is looked at before it is shown")
+        self.assertEqual({a["request"].get("action") for a in self.audit()}, {"begin", "end"})
+
     # --- beyond the daemon
 
     def test_the_table_survives_a_restart_and_a_crash(self):
@@ -329,6 +392,12 @@ class ExperimentTable(SessionTest):
         self.assertTrue(s.ask("experiment", action="begin", name="a-name")["ok"])
         self.assertIn("did you mean 'a-name'", self.ctl("experiment", "stop", "a-nam", check=FAILED).err)
         self.ctl("experiment", "list", "x", check=USAGE)
+        self.assertIn("has not ended", self.ctl("experiment", "report", "a-name", check=FAILED).err)
+        self.assertIn("did you mean 'a-name'", self.ctl("experiment", "report", "a-nam", check=FAILED).err)
+        for word in ("none.json", "./a-name"):
+            self.assertIn(f"can not read {word}", self.ctl("experiment", "report", word, check=FAILED).err)
+        for words in ((), ("a-name", "b")):
+            self.assertIn("ID or NAME", self.ctl("experiment", "report", *words, check=USAGE).err)
         self.ctl("experiment", "stop", "x", "y", check=USAGE)
         self.ctl("experiment", "stop", "--dry-run", check=USAGE)
         for arguments, code in (({}, "missing_word"), ({"action": "lst"}, "unexpected_word"), ({"action": 7}, "missing_word"),

@@ -57,6 +57,10 @@ class Experiment(SessionTest):
             f.write(FILE.format(during=during, observe=observe, target=target))
         return path
 
+    def make_folder(self, name):
+        os.mkdir(f"{self.dir}/{name}")
+        return f"{self.dir}/{name}"
+
     def active(self):
         return [r["name"] for r in self.rules() if r["state"] != "ended"]
 
@@ -167,7 +171,9 @@ class Experiment(SessionTest):
             answer = self.ctl("experiment", *words, check=USAGE)
             self.assertIn(said, answer.err)
         self.assertEqual(self.ctl("experiment", "validate", "/nowhere").code, FAILED)
-        self.assertEqual(self.ctl("experiment", "run", path, "--report", "/nowhere/x.md").code, FAILED)
+        self.assertEqual(self.ctl("experiment", "run", path, "--report", f"{self.dir}/x.md", "--report", "/nowhere/x.md").code, FAILED)
+        self.assertIn("directory", self.ctl("experiment", "run", path, "--report", f"{self.dir}/x.md", "--report", self.make_folder("x.html"), check=FAILED).err)
+        self.assertFalse(os.path.exists(f"{self.dir}/x.md"), "what is refused leaves no file behind")
         self.assertEqual(self.daemons(), [], "wrong use starts no daemon")
 
     def test_validate_names_word_and_line(self):

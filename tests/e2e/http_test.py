@@ -287,7 +287,27 @@ class Http(HttpTest):
         self.redis()
         self.experiment_file("slow", observe="500ms")
         e = self.post("/v1/experiments", {"name": "slow"}, 201).json
+        self.assertIn("has not ended", self.get(f"/v1/experiments/{e['id']}/report", 404).json["error"]["message"])
         until(lambda: self.get(f"/v1/experiments/{e['id']}").json["verdict"] == "held", "the verdict")
+        self.assertTrue(self.get("/v1/experiments/slow").json["report"])
+        report = self.get(f"/v1/experiments/{e['id']}/report").json
+        self.assertEqual((report["name"], report["verdict"], report["hypothesis"]), ("slow", "held", "none"))
+        self.assertEqual([p["phase"] for p in report["phases"]], ["baseline", "inject", "observe", "clean up", "recover", "analyse"])
+        self.assertGreater(report["probes"][0]["during"]["samples"], 0)
+        self.assertGreater(report["faults"][0]["fired"], 0)
+        self.assertEqual({x["state"] for x in report["expectations"]}, {"pass"})
+        self.assertEqual(self.ok("experiment", "report", "slow", "--json").json, report)
+        for form, kind, text in (("json", "application/json", '"verdict": "held"'), ("markdown", "text/markdown", "PASS: "), ("junit", "application/xml", "<testsuite"), ("html", "text/html", "var uPlot=")):
+            answer = self.get(f"/v1/experiments/slow/report?format={form}")
+            self.assertEqual(answer.headers["Content-Type"].split(";")[0], kind)
+            self.assertIn(text, answer.text)
+        error = self.get("/v1/experiments/slow/report?format=pdf", 400).json["error"]
+        self.assertEqual((error["word"], error["expected"]), ("pdf", ["markdown", "json", "junit", "html"]))
+        self.get("/v1/experiments/slow/report?format=", 400)
+        self.get("/v1/experiments/none/report", 404)
+        self.post("/chaos_experiments/start", {"experiment_name": "latency_injection", "duration_seconds": 0.1})
+        until(lambda: self.get("/v1/experiments/latency_injection").json["state"] == "ended", "the end of one of the five")
+        self.assertIn("no report", self.get("/v1/experiments/latency_injection/report", 404).json["error"]["message"])
 
     def test_an_experiment_that_can_not_run_says_why(self):
         self.redis()

@@ -157,9 +157,10 @@ result<run_result> run_plan(const invocation& from, const ex::plan& plan, const 
     how.show = [&](const ex::live& now) { progress.show(now); };
   }
   const auto outcome = ex::run(plan, session, how);
-  (*entry)->end(outcome);
+  json document = ex::json_of(outcome);
+  (*entry)->end(outcome, document);
   progress.clear();
-  return run_result{ex::json_of(outcome), status_of(outcome)};
+  return run_result{std::move(document), status_of(outcome)};
 }
 
 // Several: each has its report (FILE-NAME.html for FILE.html) and its line, and at the end it is said how many held.
@@ -168,9 +169,6 @@ int run_suite(const invocation& from, const std::vector<candidate>& all, const s
   table lines({"", "experiment", ""});
   std::size_t held = 0;
   bool failed = false, not_tested = false;
-  std::error_code ignored;
-  for (const auto& f : files)  // made to see that it can be
-    if (std::filesystem::is_empty(f.path, ignored)) std::filesystem::remove(f.path, ignored);
   for (const auto& one : all) {
     if (caught) {
       not_tested = true;
@@ -214,27 +212,52 @@ int run_it(const invocation& from) {
   return ran->status == exits::done && !written ? exits::failed : ran->status;
 }
 
+// WORD of `experiment report`: a file, else an experiment of chaosd's table.
+bool names_file(const std::string& word) {
+  std::error_code ignored;
+  return word == "-" || word.ends_with(".json") || word.find('/') != word.npos || std::filesystem::exists(word, ignored);
+}
+
+result<json> report_of_table(const invocation& from) {
+  const auto where = session_of(from);
+  if (!where) return where.error();
+  auto link = daemon_that_runs(*where);
+  if (!link) return link.error();
+  auto answer = link->call(protocol::command::experiment, {{"action", "report"}, {"experiment", from.words[1]}});
+  if (!answer) return answer.error();
+  return ex::checked_report(answer->result.value("report", json()));
+}
+
+result<json> report_named(const invocation& from) {
+  const auto n = from.words.size();
+  if (n != 2)
+    return problem{n < 2 ? problem_code::missing_word : problem_code::unexpected_word,
+                   "experiment report takes one FILE (- for standard input), or the ID or NAME of an experiment that has ended", n < 2 ? "" : from.words[2], {"FILE", "ID", "NAME"}};
+  if (!names_file(from.words[1])) return report_of_table(from);
+  const auto text = read_file(from.words[1]);
+  if (!text) return text.error();
+  auto document = ex::report_from(*text);
+  if (document) return document;
+  problem p = document.error();
+  p.message = from.words[1] + ": " + p.message;
+  return p;
+}
+
 int show_report(const invocation& from) {
-  auto form = report_form::text;
+  ex::report_form form = terminal_form();
   if (from.has("--format")) {
     const auto named = form_named(from.get("--format"));
     if (!named) return report(named.error(), from);
     form = *named;
   }
-  const auto text = only_file(from);
-  if (!text) return report(text.error(), from);
+  const auto document = report_named(from);
+  if (!document) return report(document.error(), from);
   const auto files = report_files(from);
   if (!files) return report(files.error(), from);
-  auto document = ex::report_from(*text);
-  if (!document) {
-    problem p = document.error();
-    p.message = from.words[1] + ": " + p.message;
-    return report(p, from);
-  }
   try {
     const bool written = write_reports(*document, *files);
     if (from.json) print_json(*document);
-    else if (files->empty() || from.has("--format")) print(in_form(*document, form));
+    else if (files->empty() || from.has("--format")) print(form.text(*document));
     return written ? exits::done : exits::failed;
   } catch (const json::exception& e) {
     return report({problem_code::bad_value, from.words[1] + ": this report is damaged: " + e.what(), from.words[1], {}}, from);
