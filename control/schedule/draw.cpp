@@ -36,6 +36,18 @@ const scenario& by_weight(const plan& p, source& random) {
   return p.scenarios.back();
 }
 
+// When the file was read the rule was checked with its lowest numbers and with its highest: between them some need not go together.
+std::pair<std::string, rules::rule_spec> drawn(const std::string& rule, const target* where, const std::string& name, const auto& choose) {
+  constexpr int attempts = 16;
+  for (int i = 0; i < attempts; ++i) {
+    std::string text = *with_numbers(rule, choose);
+    if (auto spec = checked_spec_of(text, where, name)) return {std::move(text), std::move(*spec)};
+  }
+  std::string text = *with_numbers(rule, [](std::uint64_t low, std::uint64_t) { return low; });
+  auto spec = *checked_spec_of(text, where, name);
+  return {std::move(text), std::move(spec)};
+}
+
 double seconds_of(const rules::rule_spec& spec) {
   const auto time = rules::parse_duration("", spec.value);
   return time ? static_cast<double>(*time) / 1e9 : 0;
@@ -55,8 +67,8 @@ injection draw(const plan& p, std::uint64_t seed, std::uint64_t number) {
   in.interval = std::max(p.minimum_interval, p.interval - p.jitter + nanoseconds(stray ? random.below(2 * stray + 1) : 0));
   const auto choose = [&](std::uint64_t low, std::uint64_t high) { return low + random.below(high - low + 1); };
   for (std::size_t i = 0; i < in.what->rules.size(); ++i) {
-    in.rules.push_back(*with_numbers(in.what->rules[i], choose));  // checked when the file was read
-    auto spec = *spec_of(in.rules.back(), in.where, rule_name(p, *in.what, i));
+    auto [text, spec] = drawn(in.what->rules[i], in.where, rule_name(p, *in.what, i), choose);
+    in.rules.push_back(std::move(text));
     const auto own = random.next() >> 1;
     if (!spec.has(rules::option::seed_)) spec.options[rules::option::seed_] = std::to_string(own);
     if (in.delay_seconds == 0) in.delay_seconds = seconds_of(spec);

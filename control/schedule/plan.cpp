@@ -142,6 +142,7 @@ result<scenario> read_scenario(const ini::section& s, const plan& p) {
   const auto good = ini::keys(s)
                         .on("weight", number_into(one.weight, "weight", weight_max))
                         .on_each("rule", [&](const std::string& value) -> result<done> {
+                          if (one.rules.size() == abi::rule_max) return problem{problem_code::too_many, "rule: a session has no more than " + std::to_string(abi::rule_max) + " rules", value, {}};
                           one.rules.push_back(value);
                           return done{};
                         })
@@ -186,11 +187,7 @@ result<done> check_scenario(const plan& p, const scenario& s) {
       for (std::size_t i = 0; i < s.rules.size(); ++i) {
         const auto text = with_numbers(s.rules[i], [&](std::uint64_t low, std::uint64_t high) { return highest ? high : low; });
         if (!text) return wrong(text.error(), where);
-        const auto spec = spec_of(*text, where, rule_name(p, s, i));
-        if (!spec) return wrong(spec.error(), where);
-        rules::compile_setting setting;
-        setting.id = setting.slot = 1;
-        if (const auto compiled = rules::compile(*spec, setting); !compiled) return wrong(compiled.error(), where);
+        if (const auto spec = checked_spec_of(*text, where, rule_name(p, s, i)); !spec) return wrong(spec.error(), where);
       }
   }
   return done{};
@@ -247,6 +244,15 @@ result<rules::rule_spec> spec_of(const std::string& text, const target* where, c
   if (const auto good = rules::check_name("the name of its rule (NAME-SCENARIO)", name); !good) return good.error();
   spec->options[option::name_] = name;
   if (where && !where->process.empty() && !spec->has(option::process_) && !spec->has(option::pid_)) spec->options[option::process_] = where->process;
+  return spec;
+}
+
+result<rules::rule_spec> checked_spec_of(const std::string& text, const target* where, const std::string& name) {
+  auto spec = spec_of(text, where, name);
+  if (!spec) return spec;
+  rules::compile_setting setting;
+  setting.id = setting.slot = 1;
+  if (const auto compiled = rules::compile(*spec, setting); !compiled) return compiled.error();
   return spec;
 }
 

@@ -73,6 +73,7 @@ rules::result<plan> parse_plan(std::string_view text, const ini::environment& va
 
 // A rule of a scenario as it will be set, with the numbers that were drawn.
 rules::result<rules::rule_spec> spec_of(const std::string& text, const target* where, const std::string& name);
+rules::result<rules::rule_spec> checked_spec_of(const std::string& text, const target* where, const std::string& name);  // … and it compiles
 std::string rule_name(const plan& p, const scenario& s, std::size_t index);
 
 // {A..B}: the text with choose(A, B) in place of each.

@@ -43,6 +43,21 @@ TEST(ScheduleDraw, SameSeedSamePlan) {
   EXPECT_GT(differ, 80u);
 }
 
+// Each rule was checked with its lowest and its highest numbers only.
+TEST(ScheduleDraw, NumbersThatDoNotGoTogetherAreDrawnAgain) {
+  const auto p = read("[schedule]\n[scenario s]\nrule = enomem malloc --size {1..9}KiB..{1..9}KiB\nrule = enomem malloc --size {1..1000}KiB..{1..1000}KiB --when {1..1000}..{1..1000}\n");
+  std::map<std::string, unsigned> seen;
+  unsigned lowest = 0;
+  for (std::uint64_t n = 1; n <= 2000; ++n) {
+    const auto in = draw(p, 3, n);
+    for (std::size_t i = 0; i < in.rules.size(); ++i) EXPECT_TRUE(checked_spec_of(in.rules[i], nullptr, "s")) << in.rules[i];
+    ++seen[in.rules[0]];
+    lowest += in.rules[1] == "enomem malloc --size 1KiB..1KiB --when 1..1";
+  }
+  EXPECT_EQ(seen.size(), 45u);
+  EXPECT_GT(lowest, 0u) << "what does not go together time and again comes with its lowest numbers";
+}
+
 // 30 : 40 : 30, two degrees of freedom: 13.8 is passed by one seed in a thousand.
 TEST(ScheduleDraw, ScenariosComeByTheirWeights) {
   const auto p = read(defaults);
