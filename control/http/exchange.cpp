@@ -44,6 +44,10 @@ int status_of(problem_code code) {
   }
 }
 
+problem not_a_flag(const char* key, const json& value) {
+  return {problem_code::bad_value, "\"" + std::string(key) + "\" is neither true nor false", value.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 64), {"true", "false"}};
+}
+
 rules::result<protocol::reply> ask_daemon(const std::string& session_folder, protocol::command what, json arguments, const std::string& remote) {
   thread_local std::optional<protocol::client> link;
   arguments["via"] = remote;

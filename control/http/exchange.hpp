@@ -63,6 +63,7 @@ class exchange {
 };
 
 int status_of(rules::problem_code code);
+rules::problem not_a_flag(const char* key, const json& value);
 
 // The connection of this thread to the control socket.
 rules::result<protocol::reply> ask_daemon(const std::string& session_folder, protocol::command what, json arguments, const std::string& remote);

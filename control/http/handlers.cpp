@@ -127,7 +127,7 @@ void start_experiment(exchange& x) {
     if (key != "name" && key != "dry_run") return x.refuse(rules::unknown_word(problem_code::unknown_option, "key", key, {"name", "dry_run"}));
   const json name = body->value("name", json()), dry_run = body->value("dry_run", json(false));
   if (!name.is_string()) return x.refuse({problem_code::missing_word, "\"name\" does not say which file of the folder", "", x.shared.launch->files(file_kind::experiment)});
-  if (!dry_run.is_boolean()) return x.refuse({problem_code::bad_value, "\"dry_run\" is neither true nor false", dry_run.dump().substr(0, 64), {"true", "false"}});
+  if (!dry_run.is_boolean()) return x.refuse(not_a_flag("dry_run", dry_run));
   const auto file = x.shared.launch->file_of(file_kind::experiment, name.get<std::string>());
   if (!file) return x.refuse(file.error());
   std::vector<std::string> words{"experiment", "run", *file};

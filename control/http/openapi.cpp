@@ -42,7 +42,8 @@ json compat_start_schema(const front_settings& how) {
 }
 
 json schedule_request(const char* key, const char* what) {
-  return object_of({{key, {{"type", "string"}, {"description", what}}}, {"seed", {{"type", "integer"}, {"minimum", 0}}}, {"count", {{"type", "integer"}, {"minimum", 1}, {"description", "end after so many injections"}}}}, {key});
+  return object_of({{key, {{"type", "string"}, {"description", what}}}, {"seed", {{"type", "integer"}, {"minimum", 0}}}, {"count", {{"type", "integer"}, {"minimum", 1}, {"description", "end after so many injections"}}},
+                    {"dry_run", {{"type", "boolean"}, {"description", "start nothing; answer with status 200 what this seed would do, `count` injections of it"}}}}, {key});
 }
 
 json schemas(const front_settings& how) {

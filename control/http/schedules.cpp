@@ -10,6 +10,7 @@
 
 #include "control/schedule/files.hpp"
 #include "control/schedule/only_injects.hpp"
+#include "control/schedule/preview.hpp"
 #include "exchange.hpp"
 #include "launcher.hpp"
 
@@ -24,11 +25,13 @@ namespace {
 
 constexpr auto begins_within = std::chrono::seconds(10);
 constexpr auto look_every = std::chrono::milliseconds(20);
+constexpr std::size_t rules_told_max = 10'000;  // by one dry run
 
 struct wanted {
   std::string path, text;      // one of them
   schedule::plan plan;
   std::vector<std::string> words;  // of chaos-ctl
+  bool dry_run = false;
 };
 
 result<std::string> content_of(const std::string& path) {
@@ -40,7 +43,7 @@ result<std::string> content_of(const std::string& path) {
 }
 
 result<wanted> read_request(const json& body, const launcher& launch) {
-  const std::vector<std::string> known{"name", "text", "seed", "count"};
+  const std::vector<std::string> known{"name", "text", "seed", "count", "dry_run"};
   for (const auto& [key, value] : body.items())
     if (std::ranges::find(known, key) == known.end()) return rules::unknown_word(problem_code::unknown_option, "key", key, known);
   const json name = body.value("name", json()), text = body.value("text", json());
@@ -60,13 +63,18 @@ result<wanted> read_request(const json& body, const launcher& launch) {
   auto plan = name.is_string() ? schedule::parse_plan(w.text, ini::process_environment()) : schedule::plan_that_only_injects(w.text);
   if (!plan) return plan.error();
   w.plan = std::move(*plan);
-  if (!w.plan.enabled) return problem{problem_code::not_allowed, "the schedule " + w.plan.name + " is not enabled", "enabled", {}};
+  const json dry_run = body.value("dry_run", json(false));
+  if (!dry_run.is_boolean()) return not_a_flag("dry_run", dry_run);
+  w.dry_run = dry_run;
+  if (!w.plan.enabled && !w.dry_run) return problem{problem_code::not_allowed, "the schedule " + w.plan.name + " is not enabled", "enabled", {}};
   w.words = {"schedule", "run", name.is_string() ? w.path : "-", "--owner", std::to_string(getpid())};
   for (const char* number : {"seed", "count"}) {
     if (!body.contains(number)) continue;
     if (!body[number].is_number_unsigned() || (*number == 'c' && body[number] == 0))
       return problem{problem_code::bad_value, std::string("\"") + number + "\" is not a whole number" + (*number == 'c' ? " above 0" : ""), body[number].dump().substr(0, 64), {}};
     w.words.insert(w.words.end(), {std::string("--") + number, body[number].dump()});
+    if (*number == 'c') w.plan.count = body[number];
+    else w.plan.seed = body[number];
   }
   return w;
 }
@@ -91,12 +99,29 @@ void list_schedules(exchange& x) {
   x.give(json{{"schedules", all}, {"files", x.shared.launch->files(file_kind::schedule)}});
 }
 
+// As `chaos-ctl schedule run --dry-run --json` tells it. Commands are not told: they may hold what only the machine's owner knows.
+void give_plan(exchange& x, const schedule::plan& p) {
+  const std::uint64_t count = p.count ? p.count : schedule::preview_count;
+  std::size_t rules = 1;
+  for (const auto& s : p.scenarios) rules = std::max(rules, s.rules.size());
+  if (const std::uint64_t most = rules_told_max / rules; count > most)
+    return x.refuse({problem_code::bad_value, "\"count\": a dry run of the schedule " + p.name + " tells at most " + std::to_string(most) + " injections at a time", std::to_string(count), {std::to_string(most)}});
+  const std::uint64_t seed = p.seed ? *p.seed : schedule::fresh_seed();
+  json all = json::array();
+  schedule::preview(p, seed, count, [&](const schedule::injection& in, schedule::nanoseconds after) {
+    all.push_back(schedule::json_of(in, after));
+    all.back()["command"] = !in.command.empty();
+  });
+  x.give(json{{"name", p.name}, {"seed", seed}, {"plan", std::move(all)}});
+}
+
 // Answered when it has told where it is, or why it does not run.
 void start_schedule(exchange& x) {
   const auto body = x.body();
   if (!body) return;
   const auto w = read_request(*body, *x.shared.launch);
   if (!w) return x.refuse(w.error());
+  if (w->dry_run) return give_plan(x, w->plan);
   const auto table = x.ask(command::experiment, {{"action", "list"}});
   if (!table) return;
   if (table->result["enabled"] != true || table->result["stopped"] == true)

@@ -1,6 +1,7 @@
 #include "draw.hpp"
 
 #include <algorithm>
+#include <random>
 
 #include "control/rules/values.hpp"
 
@@ -54,6 +55,11 @@ double seconds_of(const rules::rule_spec& spec) {
 }
 
 }  // namespace
+
+std::uint64_t fresh_seed() {
+  std::random_device random;
+  return static_cast<std::uint64_t>(random()) << 32 | random();
+}
 
 injection draw(const plan& p, std::uint64_t seed, std::uint64_t number) {
   source random(seed, number);

@@ -17,6 +17,7 @@ struct injection {
   double delay_seconds = 0;    // of the first rule whose value is a time; for the state file
 };
 
+std::uint64_t fresh_seed();
 injection draw(const plan& p, std::uint64_t seed, std::uint64_t number);
 
 }  // namespace chaos::schedule

@@ -113,6 +113,35 @@ class Schedules(HttpTest):
                 self.configure()
                 self.assertEqual(self.in_force(), [])
 
+    def test_a_dry_run_tells_the_plan_and_starts_nothing(self):
+        text = "[schedule]\nname = storm\nseed = 7\n[scenario slow]\nrule = latency 127.0.0.1:1 {1..50}ms\nrule = loss 127.0.0.1:1 {1..9}%\n[scenario broken]\nweight = 2\nrule = error 127.0.0.1:1 ECONNRESET\n"
+        told = self.post("/v1/schedules", {"text": text, "dry_run": True, "count": 30}).json
+        (words,) = [[CTL, "schedule", "run", self.write("plan.ini", text), "--dry-run", "--json", "--count", "30"]]
+        printed = json.loads(subprocess.run(words, env=self.env, capture_output=True, text=True, timeout=20, check=True).stdout)
+        self.assertEqual({row.pop("command") for row in told["plan"]}, {False})
+        self.assertEqual({row.pop("command") for row in printed["plan"]}, {""})
+        self.assertEqual(told, printed, "the plan of this seed, as chaos-ctl tells it")
+        self.assertEqual((told["seed"], len(told["plan"]), {row["scenario"] for row in told["plan"]}), (7, 30, {"slow", "broken"}))
+        other = self.post("/v1/schedules", {"text": text, "dry_run": True, "count": 30, "seed": 8}).json
+        self.assertNotEqual(other["plan"], told["plan"])
+        self.file("storm", self.storm(more=f"command = touch {self.dir}/mark-secret\n").replace("name = storm", "name = storm\nenabled = false"))
+        answer = self.post("/v1/schedules", {"name": "storm", "dry_run": True})
+        self.assertEqual([row["command"] for row in answer.json["plan"]], [True] * 10)
+        self.assertNotIn("secret", answer.text)
+        self.assertIsInstance(answer.json["seed"], int)
+        self.write("stop", "")
+        self.post("/v1/schedules", {"text": text, "dry_run": True})
+        for more, status in (({"dry_run": "yes"}, 400), ({"dry_run": 1}, 400), ({"dry_run": True, "count": 0}, 400), ({"dry_run": True, "seed": -1}, 400), ({"dry_run": False}, 403)):
+            self.refused(status=status, text=text, **more)
+        self.assertIn("at most 5000 ", self.refused(text=text, dry_run=True, count=5001)["message"])
+        self.assertEqual(len(self.post("/v1/schedules", {"text": text, "dry_run": True, "count": 5000}).json["plan"]), 5000)
+        self.assertEqual(self.refused(status=403, text=self.storm(more="command = true"), dry_run=True)["word"], "command")
+        many = self.storm(more="rule = loss 127.0.0.1:1 1%\n" * 256)
+        self.assertIn("no more than 256 rules", self.refused(status=409, text=many, dry_run=True)["message"])
+        self.assertEqual((self.get("/v1/schedules").json["schedules"], self.rules()), ([], []))
+        self.assertFalse(os.path.exists(f"{self.dir}/default/schedule-storm.json"))
+        self.assertEqual([a for a in self.audit() if a["command"] == "schedule"] if os.path.exists(f"{self.dir}/default/audit.jsonl") else [], [])
+
     def test_a_wrong_text_is_refused_with_its_line(self):
         for text, said in ((self.storm(more="weigth = 1"), "line 9: unknown key of [scenario slow] 'weigth'"), (self.storm(more="[scenari x]"), "line 9: unknown section"),
                            (self.storm(wait="soon"), "line 3: "), ("[schedule]\nnonsense\n", "line 2"), ("", "[schedule]"), (self.storm(more="rule = latncy a:1 1ms"), "did you mean"),

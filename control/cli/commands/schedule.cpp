@@ -10,7 +10,6 @@
 #include <cstring>
 #include <fstream>
 #include <iostream>
-#include <random>
 #include <sstream>
 #include <thread>
 
@@ -21,6 +20,7 @@
 #include "chaos/abi/session.hpp"
 #include "control/proc/match.hpp"
 #include "control/rules/values.hpp"
+#include "control/schedule/preview.hpp"
 #include "control/schedule/runner.hpp"
 
 namespace chaos::cli::commands {
@@ -53,9 +53,7 @@ std::string length_of(std::chrono::nanoseconds ns) { return rules::format_durati
 
 result<std::uint64_t> seed_of(const invocation& from, const sc::plan& p) {
   if (from.has("--seed")) return rules::parse_seed("--seed", from.get("--seed"));
-  if (p.seed) return *p.seed;
-  std::random_device random;
-  return static_cast<std::uint64_t>(random()) << 32 | random();
+  return p.seed ? *p.seed : sc::fresh_seed();
 }
 
 int validate(const invocation& from, const sc::plan& p) {
@@ -82,29 +80,22 @@ int validate(const invocation& from, const sc::plan& p) {
 }
 
 int dry_run(const invocation& from, const sc::plan& p, std::uint64_t seed) {
-  const std::uint64_t count = p.count ? p.count : 10;
+  const std::uint64_t count = p.count ? p.count : sc::preview_count;
   if (count > plan_lines_max) return report({problem_code::bad_value, "--count: more than " + std::to_string(plan_lines_max) + " lines of a plan", std::to_string(count), {}}, from);
-  json all = json::array();
-  table t({">#", ">after", "scenario", "target", "for", "what"});
-  std::chrono::nanoseconds at = p.start_wait;
-  for (std::uint64_t n = 1; n <= count; ++n) {
-    const auto in = sc::draw(p, seed, n);
-    const std::string where = in.where ? in.where->name : "";
-    if (from.json) {
-      json rules = json::array();
-      for (const auto& spec : in.specs) rules.push_back(rules::json_of(spec));
-      all.push_back({{"number", n}, {"after_ms", at.count() / 1'000'000}, {"scenario", in.what->name}, {"target", where}, {"mode", in.what->mode}, {"delay_seconds", in.delay_seconds},
-                     {"recovery_ms", in.recovery.count() / 1'000'000}, {"command", in.command}, {"rules", rules}});
-    } else {
-      std::string what;
-      for (const auto& r : in.rules) what += (what.empty() ? "" : "; ") + r;
-      if (!in.command.empty()) what += (what.empty() ? "$ " : "; $ ") + in.command;
-      t.row({std::to_string(n), human_ns(static_cast<std::uint64_t>(at.count())), in.what->name, where, length_of(in.recovery), what});
-    }
-    at += in.interval;
+  if (from.json) {
+    json all = json::array();
+    sc::preview(p, seed, count, [&](const sc::injection& in, std::chrono::nanoseconds after) { all.push_back(sc::json_of(in, after)); });
+    print_json({{"name", p.name}, {"seed", seed}, {"plan", all}});
+    return exits::done;
   }
-  if (from.json) print_json({{"name", p.name}, {"seed", seed}, {"plan", all}});
-  else print("seed " + std::to_string(seed) + "\n" + t.text());
+  table t({">#", ">after", "scenario", "target", "for", "what"});
+  sc::preview(p, seed, count, [&](const sc::injection& in, std::chrono::nanoseconds after) {
+    std::string what;
+    for (const auto& r : in.rules) what += (what.empty() ? "" : "; ") + r;
+    if (!in.command.empty()) what += (what.empty() ? "$ " : "; $ ") + in.command;
+    t.row({std::to_string(in.number), human_ns(static_cast<std::uint64_t>(after.count())), in.what->name, in.where ? in.where->name : "", length_of(in.recovery), what});
+  });
+  print("seed " + std::to_string(seed) + "\n" + t.text());
   return exits::done;
 }
 
