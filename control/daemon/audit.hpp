@@ -23,7 +23,7 @@ struct actor {
 class audit {
  public:
   static constexpr std::size_t file_bytes_max = 4 * 1024 * 1024, files_kept = 4;
-  static constexpr std::size_t text_max = 512;  // of one text in a request; what is longer is cut
+  static constexpr std::size_t text_max = 512, request_max = 8192;  // of one text in a request, of all of it; what is longer is cut
 
   audit(const std::string& path, bool to_syslog);
   void write(const actor& who, const std::string& command, nlohmann::json what, const rules::problem* refused = nullptr);
