@@ -16,6 +16,8 @@ namespace chaos::daemon {
 
 namespace {
 
+constexpr std::size_t tail_bytes = 64 * 1024;  // of a file, with its latest lines
+
 constexpr const char* event_kinds[] = {"injection", "annotation", "attach", "lapse", "released"};
 constexpr struct {
   std::uint8_t bit;
@@ -60,9 +62,7 @@ void text(std::string& out, const char* name, std::string_view value) {
 
 timeline::timeline(std::string path, std::function<rule_names(std::uint32_t)> names, listener on_line)
     : path_(std::move(path)), names_(std::move(names)), on_line_(std::move(on_line)) {
-  fd_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-  struct stat s{};
-  if (fd_ >= 0 && fstat(fd_, &s) == 0) size_ = static_cast<std::size_t>(s.st_size);
+  open_file();
 }
 
 timeline::~timeline() {
@@ -180,8 +180,23 @@ void timeline::say(const std::string& line) {
   if (buffer_.size() > 256 * 1024) flush();
 }
 
+// What a daemon before this one had no time to write to its end is no line: the next one must not become part of it.
+void timeline::open_file() {
+  fd_ = open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+  struct stat s{};
+  size_ = fd_ >= 0 && fstat(fd_, &s) == 0 ? static_cast<std::size_t>(s.st_size) : 0;
+  std::string tail(std::min(size_, tail_bytes), '\0');
+  if (pread(fd_, tail.data(), tail.size(), static_cast<off_t>(size_ - tail.size())) != static_cast<ssize_t>(tail.size())) return;
+  if (const auto end = tail.rfind('\n'); end != std::string::npos && end + 1 < tail.size()) cut(size_ - (tail.size() - end - 1));
+}
+
+void timeline::cut(std::size_t size) {
+  if (ftruncate(fd_, static_cast<off_t>(size)) == 0) size_ = size;
+}
+
 void timeline::flush() {
   if (buffer_.empty()) return;
+  if (fd_ < 0) open_file();
   std::size_t at = 0;
   while (fd_ >= 0 && at < buffer_.size()) {
     const ssize_t n = write(fd_, buffer_.data() + at, buffer_.size() - at);
@@ -190,6 +205,12 @@ void timeline::flush() {
     at += static_cast<std::size_t>(n);
   }
   size_ += at;
+  if (at > 0 && at < buffer_.size()) {  // the disk is full: no half of a line stays
+    const auto end = buffer_.rfind('\n', at - 1);
+    const std::size_t whole = end == std::string::npos ? 0 : end + 1;
+    if (whole < at) cut(size_ - (at - whole));
+    at = whole;
+  }
   unwritten_ += static_cast<std::uint64_t>(std::count(buffer_.begin() + static_cast<std::ptrdiff_t>(at), buffer_.end(), '\n'));
   buffer_.clear();
   if (size_ >= file_bytes_max) rotate();
@@ -201,8 +222,7 @@ void timeline::rotate() {
     rename(from.c_str(), (path_ + "." + std::to_string(i)).c_str());
   }
   if (fd_ >= 0) close(fd_);
-  fd_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-  size_ = 0;
+  open_file();
 }
 
 std::uint64_t timeline::next_ticket(const std::string& path) {
@@ -210,7 +230,7 @@ std::uint64_t timeline::next_ticket(const std::string& path) {
     const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) continue;
     struct stat s{};
-    std::string tail(64 * 1024, '\0');
+    std::string tail(tail_bytes, '\0');
     const off_t from = fstat(fd, &s) == 0 ? std::max<off_t>(0, s.st_size - static_cast<off_t>(tail.size())) : 0;
     const ssize_t n = pread(fd, tail.data(), tail.size(), from);
     close(fd);

@@ -49,6 +49,8 @@ class timeline {
 
   std::string format(std::uint64_t seq, const abi::event& e, std::uint64_t now_ns, const std::optional<cause>& after, std::span<const std::string> stack);
   void end_second(std::uint32_t rule, second& s);
+  void open_file();
+  void cut(std::size_t size);  // the file, to its last whole line
   void rotate();
 
   std::string path_;

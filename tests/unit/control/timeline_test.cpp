@@ -2,8 +2,10 @@
 #include "control/daemon/timeline.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -201,6 +203,39 @@ TEST_F(Timeline, IsRotatedAndBounded) {
   EXPECT_EQ(files, timeline::files_kept);
   EXPECT_LE(bytes, timeline::files_kept * (timeline::file_bytes_max + 1024 * 1024));
   EXPECT_EQ(quiet.unwritten(), 0u);
+}
+
+// Every line of the file is one, also after the disk was full or chaosd was killed in the middle of a write.
+TEST_F(Timeline, NeverHasHalfALine) {
+  const auto lines_in_file = [&] {
+    std::istringstream text(testing_support::read_file(path()));
+    std::vector<int> numbers;
+    for (std::string line; std::getline(text, line);) numbers.push_back(json::parse(line)["n"].get<int>());
+    return numbers;
+  };
+  const auto line = [](int n) { return "{\"n\":" + std::to_string(n) + ",\"text\":\"xxxxxxxxxxxxxxxx\"}\n"; };
+  timeline_->say(line(1));
+  timeline_->flush();
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{}, tight{};
+  getrlimit(RLIMIT_FSIZE, &old);
+  tight = old;
+  tight.rlim_cur = line(1).size() * 5 / 2;
+  setrlimit(RLIMIT_FSIZE, &tight);
+  for (const int n : {2, 3, 4}) timeline_->say(line(n));
+  timeline_->flush();
+  setrlimit(RLIMIT_FSIZE, &old);
+  EXPECT_EQ(lines_in_file(), (std::vector{1, 2}));
+  EXPECT_EQ(timeline_->unwritten(), 2u);
+  timeline_->say(line(5));
+  timeline_->flush();
+  EXPECT_EQ(lines_in_file(), (std::vector{1, 2, 5}));
+  timeline_.reset();
+  std::ofstream(path(), std::ios::app) << line(6).substr(0, 9);
+  open();
+  timeline_->say(line(7));
+  timeline_->flush();
+  EXPECT_EQ(lines_in_file(), (std::vector{1, 2, 5, 7}));
 }
 
 TEST_F(Timeline, RemembersABoundedNumberOfLines) {
