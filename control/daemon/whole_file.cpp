@@ -4,10 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <ctime>
-#include <fstream>
 
 namespace chaos::daemon {
 
@@ -26,6 +26,19 @@ bool write_all(int fd, const std::string& text) {
     at += static_cast<std::size_t>(n);
   }
   return true;
+}
+
+std::string read_some(int fd, std::size_t most) {
+  std::string text(most, '\0');
+  std::size_t at = 0;
+  while (at < most) {
+    const ssize_t n = read(fd, text.data() + at, most - at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    at += static_cast<std::size_t>(n);
+  }
+  text.resize(at);
+  return text;
 }
 
 }  // namespace
@@ -54,15 +67,12 @@ int whole_file::replace_text(const std::string& text) const {
 
 std::string whole_file::load(const std::function<std::string(const json&)>& read) const {
   std::string text;
-  {
-    std::ifstream in(path_, std::ios::binary);
-    if (!in) {
-      struct stat s{};
-      if (lstat(path_.c_str(), &s) < 0) return "";  // the usual first start
-    }
-    text.resize(bytes_max + 1);
-    in.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(in.gcount()));
+  const int fd = open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // what lies there may be a pipe: nobody waits for its other end
+  struct stat s{};
+  if (fd < 0 && lstat(path_.c_str(), &s) < 0) return "";  // the usual first start
+  if (fd >= 0) {
+    if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode)) text = read_some(fd, std::min(static_cast<std::size_t>(s.st_size), bytes_max + 1));
+    close(fd);
   }
   std::string why = "it is not JSON";
   if (text.size() > bytes_max) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
 
@@ -82,6 +83,18 @@ TEST(State, DepthCostsNoStack) {
   const std::string path = folder.path() + "/state.json";
   std::ofstream(path) << "{\"format\":" << std::string(4'000'000, '[') << std::string(4'000'000, ']') << "}";
   std::string trouble;
+  EXPECT_TRUE(state_file(path).load(trouble).rules.empty());
+  EXPECT_NE(trouble, "");
+}
+
+TEST(State, WhatIsNoFileIsKeptAsideAndNotWaitedFor) {
+  const temporary_folder folder;
+  const std::string path = folder.path() + "/state.json";
+  std::string trouble;
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_TRUE(state_file(path).load(trouble).rules.empty());
+  EXPECT_NE(trouble.find("kept as"), std::string::npos);
+  std::filesystem::create_directory(path);
   EXPECT_TRUE(state_file(path).load(trouble).rules.empty());
   EXPECT_NE(trouble, "");
 }
