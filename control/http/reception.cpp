@@ -122,10 +122,13 @@ void reception::admit(int fd) {
   if (connections_.size() > connections_max) say(who, 503, "as many clients as chaosd serves are connected");
 }
 
-// Whoever has been making up a request for longest goes.
+// Whoever has been making up a request for longest goes; where nobody is, whose answer has been held back for longest: anybody may
+// ask /chaos_experiments/test, and those who do must not keep out who wants to end what they suffer.
 void reception::make_room() {
   for (const auto& [who, c] : connections_)
     if (c.at == state::reading || c.at == state::draining) return drop(who);
+  for (const auto& [who, c] : connections_)
+    if (c.at == state::held) return drop(who);
 }
 
 void reception::watch(const connection& c, id who, std::uint32_t events) {

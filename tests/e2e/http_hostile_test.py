@@ -126,6 +126,18 @@ class Slow(HttpTest):
             s.close()
         until(lambda: descriptors(pid) < 60, "their descriptors back")
 
+    def test_those_who_wait_for_their_answer_keep_nobody_out(self):
+        self.post("/chaos_experiments/start", {"experiment_name": "latency_injection", "delay_seconds": 100})
+        held = []
+        for _ in range(540):
+            s = socket.create_connection(self.address, timeout=20)
+            s.sendall(b"GET /chaos_experiments/test HTTP/1.1\r\nHost: x\r\n\r\n")
+            held.append(s)
+        self.assertEqual(self.post("/chaos_experiments/stop", {"experiment_name": "latency_injection"}, timeout=10).json["resultset"]["status"], "stopped")
+        self.assertLess(descriptors(self.daemon_pid()), 512 + 60)
+        for s in held:
+            s.close()
+
     def test_a_client_that_does_not_read_holds_up_nobody(self):
         held = []
         request = f"GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.token}\r\n\r\n".encode()
