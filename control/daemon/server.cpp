@@ -1,5 +1,6 @@
 #include "server.hpp"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,7 +15,7 @@ using rules::problem;
 using rules::problem_code;
 
 server::server(loop& l, int listening_fd, handler h, std::function<void(client_id)> gone)
-    : loop_(l), listening_(listening_fd), handle_(std::move(h)), gone_(std::move(gone)) {
+    : loop_(l), listening_(listening_fd), spare_(open("/dev/null", O_RDONLY | O_CLOEXEC)), handle_(std::move(h)), gone_(std::move(gone)) {
   loop_.add(listening_, EPOLLIN, [this](std::uint32_t) { accept_some(); });
 }
 
@@ -23,11 +24,25 @@ server::~server() {
   while (!clients_.empty()) drop(clients_.begin()->first);
   loop_.remove(listening_);
   close(listening_);
+  if (spare_ >= 0) close(spare_);
+}
+
+// Without a free descriptor the client would wait, and the loop would be told of it for ever: it is let in on the spare one, to be refused.
+void server::refuse_one() {
+  close(spare_);
+  const int fd = accept4(listening_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd >= 0) {
+    const std::string line = protocol::to_line(protocol::error_reply({problem_code::too_many, "chaosd has no free descriptor: raise its limit (ulimit -n), or end some of its clients", "", {}}));
+    if (send(fd, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) errno = 0;
+    close(fd);
+  }
+  spare_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 void server::accept_some() {
   for (int i = 0; i < 16; ++i) {
     const int fd = accept4(listening_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) return refuse_one();
     if (fd < 0) return;
     ucred peer{};
     socklen_t n = sizeof peer;

@@ -51,6 +51,7 @@ class server {
   };
 
   void accept_some();
+  void refuse_one();
   void on_ready(client_id who, std::uint32_t events);
   void read_lines(client_id who);
   void handle_lines(client_id who);
@@ -60,7 +61,7 @@ class server {
   void queue(client_id who, const std::string& line);
 
   loop& loop_;
-  int listening_;
+  int listening_, spare_;
   handler handle_;
   std::function<void(client_id)> gone_;
   std::map<client_id, client> clients_;

@@ -134,7 +134,9 @@ result<reply> client::call(command what, json arguments, std::chrono::millisecon
   const problem gone{problem_code::no_daemon, "chaosd closed the connection before it answered", "", {}};
   const problem silent{problem_code::failed,
                        "chaosd did not answer within " + std::to_string(patience.count()) + " ms", "", {}};
-  if (!send_line(to_line(request_json(what, std::move(arguments))))) return closed_ ? gone : silent;
+  const bool sent = send_line(to_line(request_json(what, std::move(arguments))));
+  if (!sent && !closed_) return silent;
+  closed_ = false;  // who refuses a client says why before it closes, and does not read first: that line is there
   const auto line = read_line(patience);
   if (!line) return closed_ ? gone : silent;
   return parse_reply(*line);

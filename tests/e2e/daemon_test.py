@@ -1,12 +1,14 @@
 """The daemon's life: started on demand, by many at once, killed, hung, restored."""
 import os
+import resource
 import signal
 import subprocess
 import threading
 import time
 import unittest
 
-from harness import CTL, DAEMON, NO_DAEMON, SHIM, SessionTest, alive, until
+from control_socket import ControlSocket
+from harness import CTL, DAEMON, FAILED, NO_DAEMON, SHIM, SessionTest, alive, until
 
 
 class Daemon(SessionTest):
@@ -89,6 +91,20 @@ class Daemon(SessionTest):
         self.assertLessEqual(page["lease_ms"], 0)
         self.ok("daemon", "start")
         self.assertEqual([r for r in self.rules() if r["state"] != "ended"], [])
+
+    def test_without_a_free_descriptor_clients_are_refused_and_told(self):
+        self.ok("daemon", "start")
+        pid = self.daemon_pid()
+        usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (max(map(int, os.listdir(f"/proc/{pid}/fd"))) + 1, usual[1]))
+        clients = [ControlSocket(f"{self.dir}/default") for _ in range(32)]  # descriptors below the highest may be free
+        for _ in range(3):
+            self.assertIn("ulimit -n", self.ctl("list", check=FAILED).err)
+        self.assertIn("the shared page itself was marked", self.ok("stop").out, "what matters works without one")
+        for client in clients:
+            client.close()
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+        self.assertEqual(self.rules(), [])
 
     def test_stop_asks_the_daemon(self):
         self.ok("set", "latency", "127.0.0.1:1", "1ms")
