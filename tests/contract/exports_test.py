@@ -7,7 +7,7 @@ import unittest
 SOURCE = os.environ.get("CHAOS_SOURCE") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 BUILD = os.environ.get("CHAOS_BUILD") or os.path.join(SOURCE, "build/release")
 SHIM = os.path.join(BUILD, "lib/libchaos.so")
-API = {"chaos_annotate", "chaos_breaker_slot", "chaos_breaker_generation", "chaos_breaker_command", "chaos_breaker_publish"}
+API = {"dlopen", "chaos_annotate", "chaos_breaker_slot", "chaos_breaker_generation", "chaos_breaker_command", "chaos_breaker_publish"}
 
 
 def run(*words):

@@ -89,6 +89,13 @@ TEST_F(Matrix, AMallocThatCallsBack) {
   EXPECT_GT(s.count(seen).fired, 0u);
 }
 
+TEST_F(Matrix, AModuleThatPrefersItsOwnLibraries) {
+  EXPECT_EQ(run({TARGET, "module", port, MODULE}, armed).out, "connected\n");
+  const auto id = refuse();
+  EXPECT_EQ(run({TARGET, "module", port, MODULE}, armed).out, "refused\n");
+  EXPECT_EQ(s.count(id).fired, 1u);
+}
+
 TEST_F(Matrix, ForksThreadsAndSignals) {
   const auto id = refuse();
   const outcome o = run({TARGET, "forks", port}, armed);

@@ -2,6 +2,7 @@
 // went. Plain C, so that it also builds with musl-gcc and with sanitizers.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -33,6 +34,17 @@ static int dial(int port) {  // 0, or the errno
   return error;
 }
 static const char* answer(int error) { return error == 0 ? "connected" : error == ECONNREFUSED ? "refused" : error == EHOSTUNREACH ? "unreachable" : "other"; }
+
+// The same in a module that is to prefer its own libraries' names to everybody else's, as PHP loads its extensions.
+static int dial_in_module(int port, const char* path) {
+#ifdef RTLD_DEEPBIND
+  void* module = dlopen(path, RTLD_NOW | RTLD_DEEPBIND);
+#else
+  void* module = dlopen(path, RTLD_NOW);
+#endif
+  int (*dials)(int) = module ? (int (*)(int))dlsym(module, "module_dial") : NULL;
+  return dials ? dials(port) : -1;
+}
 
 // Enough of libc to notice a broken hook: memory, a file, a socket pair, the environment.
 static int works(void) {
@@ -195,6 +207,7 @@ int main(int argc, char** argv) {
   const int number = argc > 2 ? atoi(argv[2]) : 0;
   if (!strcmp(mode, "works")) return puts(works() ? "works" : "broken") < 0;
   if (!strcmp(mode, "dial")) return puts(answer(dial(number))) < 0;
+  if (!strcmp(mode, "module")) return puts(answer(dial_in_module(number, argv[3]))) < 0;
   if (!strcmp(mode, "threads")) return threads(number);
   if (!strcmp(mode, "forks")) return forks(number);
   if (!strcmp(mode, "vforks")) return vforks(number);
