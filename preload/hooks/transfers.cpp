@@ -42,7 +42,6 @@ ssize_t transfer_by_copy(abi::function_id self, const transfer& t, const void* c
   const off64_t at = t.from_at ? *t.from_at : sys::call(SYS_lseek, t.from, 0, SEEK_CUR);
   std::size_t n = least(*t.n, copy_max);
   frame f;
-  f.asked = {};
   f.function = self;
   f.c = call{.fd = t.from, .in = &room, .size = &n, .end_of_transfer = transfer_end::source, .at = at};
   f.caller = caller;
