@@ -314,7 +314,7 @@ void note_accept(int fd) {
 
 void reset_after_fork() {
   this_thread.tid = 0;
-  keep_chain_after_fork();
+  begin_counts_anew();
   descriptor* t = table.load(std::memory_order_relaxed);
   // Only entries that are in use can be held; they lie in the low part, which is already touched.
   for (unsigned i = 0; t && i < 4096; ++i)

@@ -202,6 +202,7 @@ void renew_after_fork() {
   fork_witness->store(sys::pid(), std::memory_order_relaxed);
   reset_after_fork();  // executable, name and run are the parent's: the environment may long be overwritten
   make_identity();
+  forget_views();
 }
 
 __attribute__((constructor)) static void start_up(int, char**, char** envp) {

@@ -99,6 +99,10 @@ const rule_view* current_view() {
   return nullptr;
 }
 
+void forget_views() {
+  for (rule_view& v : views) v.generation.store(0, std::memory_order_relaxed);
+}
+
 bool none_is_ours(std::uint32_t generation) {
   const rule_view& v = views[latest.load(std::memory_order_acquire) % 4];
   return generation && v.generation.load(std::memory_order_acquire) == generation && !v.classes;

@@ -42,6 +42,8 @@ struct rule_view {
 // its thread was just making it. Renews our identity first when we are a forked child.
 const rule_view* current_view();
 
+void forget_views();  // in a forked child: what was meant for its parent (--pid) may not be meant for it
+
 // True when these rules were looked at and none is meant for us.
 bool none_is_ours(std::uint32_t generation);
 

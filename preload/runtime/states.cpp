@@ -191,9 +191,12 @@ std::atomic<std::uint32_t>& take_chain() {
   return all[place].head;
 }
 
-void keep_chain_after_fork() {
+void begin_counts_anew() {
+  release_states(process_states);
   thread_chain* const all = thread_chains.load(std::memory_order_acquire);
-  if (all && this_thread.chain) all[this_thread.chain].tid.store(cached_tid(), std::memory_order_release);
+  if (!all || !this_thread.chain) return;
+  release_states(all[this_thread.chain].head);
+  all[this_thread.chain].tid.store(cached_tid(), std::memory_order_release);
 }
 
 }  // namespace chaos

@@ -50,6 +50,6 @@ inline std::atomic<std::uint32_t>& states_of_this_thread() {
   if (all && place && all[place].tid.load(std::memory_order_relaxed) == this_thread.tid) return all[place].head;
   return take_chain();
 }
-void keep_chain_after_fork();  // in the child, once its tid is to be asked anew
+void begin_counts_anew();  // in a forked child, once its tid is to be asked anew: it is another process, with another thread
 
 }  // namespace chaos
