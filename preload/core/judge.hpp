@@ -49,8 +49,12 @@ struct judgement {
   rule_state* asked[fired_max];    // their states
 };
 
+// What is used up is the process's, not each thread's.
+inline constexpr effect_set budgets = of(abi::effect::full) | of(abi::effect::emfile);
+
 constexpr abi::scope scope_of(const abi::rule& r, bool on_connection) {
   if (r.counts_in != abi::scope::automatic) return r.counts_in;
+  if (of(r.kind) & budgets) return abi::scope::process;
   return on_connection ? abi::scope::connection : abi::scope::thread;
 }
 

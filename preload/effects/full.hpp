@@ -10,19 +10,19 @@ namespace chaos::effects::full {
 inline bool apply(core::fired_rule& f, const situation& s, verdict& v) {
   using abi::function_id;
   const bool syncs = (s.acts_as & abi::classes::sync) != 0;
-  const std::uint64_t used = f.state->memory.load(std::memory_order_relaxed);
-  const std::uint64_t left = used < f.rule->bytes ? f.rule->bytes - used : 0;
-  if (syncs ? left > 0 : s.grows == 0) return false;
-  if (!syncs && s.grows <= left) {
-    f.state->memory.fetch_add(s.grows, std::memory_order_relaxed);
-    return false;
-  }
+  if (!syncs && s.grows == 0) return false;
+  // Threads share the disk: what one takes, no other has.
+  std::uint64_t used = f.state->memory.load(std::memory_order_relaxed), left, taken;
+  do {
+    left = used < f.rule->bytes ? f.rule->bytes - used : 0;
+    const bool cut = s.grows > left;  // as much as still fits, where the call can be cut
+    taken = syncs || (cut && (s.size <= s.grows - left || f.rule->dry_run)) ? 0 : cut ? left : s.grows;
+  } while (taken && !f.state->memory.compare_exchange_weak(used, used + taken, std::memory_order_relaxed));
+  if (syncs ? left > 0 : s.grows <= left) return false;
   f.error = ENOSPC;
   if (f.rule->dry_run) return true;
-  const std::uint64_t over = s.grows - left;
-  if (!syncs && left && s.size > over) {  // as much as still fits
-    f.state->memory.fetch_add(left, std::memory_order_relaxed);
-    const std::uint64_t fits = s.size - over;
+  if (taken) {
+    const std::uint64_t fits = s.size - s.grows + left;
     if (fits < v.cap) v.cap = fits;
     return true;
   }

@@ -126,7 +126,7 @@ std::uint64_t quick_functions_of(const abi::rule& r) {
 
 // Can the rule say no without looking at more than its own state? Streams and files, where a call is one operation.
 bool looks_only_at_its_state(const abi::rule& r, abi::scope own) {
-  return !r.thread_glob && !r.caller_glob && !r.stack_glob && r.size_low == 0 && r.size_high == UINT64_MAX && !r.after_bytes &&
+  return !(core::of(r.kind) & core::budgets) && !r.thread_glob && !r.caller_glob && !r.stack_glob && r.size_low == 0 && r.size_high == UINT64_MAX && !r.after_bytes &&
          !r.space_bytes && (r.counts_in == abi::scope::automatic || r.counts_in == own) &&
          !((core::of(r.kind) & core::arrival_effects) && (r.classes & abi::classes::stream_in)) &&
          !(r.kind == abi::effect::slicer && r.delay_ns) &&  // there may be a gap to wait out
