@@ -185,6 +185,12 @@ road enter(frame& f) {
   return way;
 }
 
+// --late: the program hears that nothing was opened.
+static void close_again(abi::function_id opened_by, long result) {
+  const abi::function_info& info = abi::function_table[static_cast<unsigned>(opened_by)];
+  if ((info.classes & cls::descriptor) && info.how == abi::fails::minus_one) sys::close_fd(static_cast<int>(result));
+}
+
 long leave(frame& f, long result, int& error) {
   inside_scope work;
   if (f.http && result > 0 && !f.peeks) http_leave(f, static_cast<std::uint64_t>(result));
@@ -225,6 +231,7 @@ long leave(frame& f, long result, int& error) {
   report_here(f, moved);
   if (f.made.verdict.end == effects::ending::error && (f.made.verdict.late || f.made.verdict.torn) && result >= 0) {
     f.error = f.made.verdict.error;
+    if (f.acts_as & cls::file_open) close_again(f.function, result);
     if (f.c.stream && !f.c.path) mark_error(f);
   }
   // A short read or write of ours must not look like an empty queue, or a full one, to who trusts edges.
