@@ -99,6 +99,7 @@ bool serve_ending(frame& f, road& way) {
     case effects::ending::none: return false;
     case effects::ending::error:
       if (v.late || v.torn) { f.error = 0; return false; }
+      if (f.error == EAGAIN && f.d && (f.acts_as & cls::data) && nonblocking(f)) refire(f.c.fd);  // who trusts edges waits for the next
       return true;
     case effects::ending::reset:
       if (f.d && ended_from_outside(*f.d, f.c.fd)) {  // by chaosd, which counted it; the kernel says so itself
