@@ -58,9 +58,14 @@ constexpr abi::scope scope_of(const abi::rule& r, bool on_connection) {
   return on_connection ? abi::scope::connection : abi::scope::thread;
 }
 
+// A wait sees data, or a connection, before anybody knows which function will take it: whatever --on names that can.
+constexpr bool is_ahead(const facts_of_call& f) {
+  return !(abi::function_table[static_cast<unsigned>(f.function)].classes & f.acts_as);
+}
+
 constexpr bool could_apply(const abi::rule& r, const facts_of_call& f) {
   return r.id != 0 && (r.classes & f.acts_as) != 0 && (of(r.kind) & f.kinds) != 0 &&
-         (r.functions.empty() || r.functions.has(f.function)) && f.size >= r.size_low && f.size <= r.size_high &&
+         (r.functions.empty() || r.functions.has(f.function) || is_ahead(f)) && f.size >= r.size_low && f.size <= r.size_high &&
          (r.ends_at_ns == 0 || f.now_ns < r.ends_at_ns);
 }
 
