@@ -138,7 +138,6 @@ road enter_inside(frame& f) {
     else if (f.c.fd >= 0 && moves_over_one(f.function)) nothing_concerns(f.c.fd);
     return road::pass;
   }
-  wait_with_the_others();
   road way = road::go;
   if (f.c.path) way = enter_path(f);
   else if (f.c.fd >= 0 && only_ends(f, row) && !(f.view->asked & row)) way = road::pass;

@@ -29,8 +29,16 @@ bool serve_pause(const decision& made, std::int32_t& error) {
 }
 
 void wait_with_the_others() {
-  const std::uint64_t until = all_paused_until.load(std::memory_order_acquire);
-  if (until && sys::now_ns() < until) hold_until(until, all_paused_by.load(std::memory_order_relaxed));
+  if (inside()) return;
+  std::uint64_t until = all_paused_until.load(std::memory_order_acquire);
+  const bool another_process = !fork_witness || !fork_witness->load(std::memory_order_relaxed);  // forked from one that waits
+  waited how = waited::due;
+  if (!another_process && sys::now_ns() < until) {
+    inside_scope work;
+    how = hold_until(until, all_paused_by.load(std::memory_order_relaxed));
+    work.end();
+  }
+  if (how != waited::interrupted) all_paused_until.compare_exchange_strong(until, 0, std::memory_order_relaxed);
 }
 
 void end_process(const decision& made) {

@@ -62,7 +62,7 @@ bool still(const descriptor& d, std::uint64_t head) {
 }  // namespace
 
 quick_answer ask_quickly(descriptor& d, std::uint64_t function, abi::class_set row, int flags) {
-  if (inside() || !fork_witness || !fork_witness->load(std::memory_order_relaxed) || others_paused()) return common_road;
+  if (inside() || !fork_witness || !fork_witness->load(std::memory_order_relaxed)) return common_road;
   const std::uint64_t head = d.head.load(std::memory_order_acquire);
   if (generation_of(head) != page_generation() || !(head & row) || flags & (MSG_PEEK | beside_the_queue)) return common_road;
   if (reinterpret_cast<std::uintptr_t>(d.line.load(std::memory_order_relaxed)) | d.connect_due_ns.load(std::memory_order_relaxed) |

@@ -117,6 +117,17 @@ template <abi::function_id self, class Ret, class... All>
 #undef HOOK
 #undef HOOK_ABI
 
+// While a rule holds the whole process, every call waits first.
+#define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...) \
+  [[gnu::noinline, gnu::cold]] returns waiting_##symbol parameters {           \
+    wait_with_the_others();                                                    \
+    return matched_##symbol arguments;                                         \
+  }
+#define HOOK HOOK_ABI
+#include "chaos/abi/functions.def"
+#undef HOOK
+#undef HOOK_ABI
+
 // Armed: no rule can match this descriptor → straight to libc. A function of its own, so that the hook stays as short
 // as it is; reached and left by jumps.
 template <abi::function_id self, class First, class... Rest>
@@ -127,6 +138,7 @@ template <abi::function_id self, class First, class... Rest>
 }
 #define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                      \
   [[gnu::noinline]] returns armed_##symbol parameters {                                                             \
+    if (__builtin_expect(others_paused(), 0)) return waiting_##symbol arguments;                                    \
     if (short_way<abi::function_id::symbol>(CHAOS_SPREAD arguments)) return real.symbol arguments;                  \
     return matched_##symbol arguments;                                                                              \
   }
