@@ -41,7 +41,7 @@ inline void compose(core::judgement& j, const situation& s, verdict& v) {
       case abi::effect::down: down::apply(place, s, v); break;
       case abi::effect::loss: took = loss::apply(place, s, v); break;
       case abi::effect::corrupt: corrupt::apply(place, s, v); break;
-      case abi::effect::slicer: slicer::apply(place, s, v); break;
+      case abi::effect::slicer: took = slicer::apply(place, s, v); break;
       case abi::effect::reset_peer: took = reset_peer::apply(place, s, v); break;
       case abi::effect::bandwidth: bandwidth::apply(place, s, v); break;
       case abi::effect::timeout: timeout::apply(place, s, v); break;
