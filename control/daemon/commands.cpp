@@ -200,6 +200,9 @@ void daemon::finish_installs(bool by_time) {
             warnings.push_back("--stack: " + std::to_string(reach.without) + " of the attached processes that it means were started without chaos-ctl run --stacks, and the rule does nothing there");
           else if (!reach.with) warnings.push_back("--stack: the rule acts in processes that are started with chaos-ctl run --stacks -- CMD, and none is attached");
         }
+        if ((r.compiled.rule.kind == abi::effect::unset || r.compiled.rule.kind == abi::effect::replace) && r.compiled.rule.run == 0)
+          warnings.push_back("programs are started with the environment so changed; those that run already are reached in getenv() alone, and "
+                             "CPython, the JVM and others took a copy at their start");
         for (const std::string& name : r.compiled.hostnames) {
           const bool unknown = std::find(job.names.begin(), job.names.end(), name) != job.names.end();
           bool resolved = false;

@@ -28,6 +28,13 @@ class Commands(SessionTest):
         self.assertEqual(self.ok("set", "latency", "127.0.0.1:6380", "200ms", "--forever").out, "2\n")
         self.assertEqual(self.ok("set", "latency", "127.0.0.1:6381", "200ms", "--for", "1h").err, "")
 
+    def test_set_says_what_a_rule_on_the_environment_reaches(self):
+        for words in (["unset", "env:HOME"], ["replace", "env:HOME", "/elsewhere"]):
+            answer = self.ok("set", *words, "--forever")
+            self.assertRegex(answer.out, r"^\d+\n$")
+            self.assertIn("getenv() alone", answer.err)
+        self.assertEqual(self.ok("set", "observe", "env:HOME", "--forever").err, "")
+
     def test_rules_have_the_promised_fields(self):
         self.ok("set", "latency", "127.0.0.1:6379", "200ms", "--name", "slow", "--dry-run", "--forever")
         rule = self.rules()[0]
