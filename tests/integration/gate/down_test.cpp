@@ -118,6 +118,75 @@ TEST_F(Down, ANonblockingConnectIntoABlackholeStaysPendingAndHeals) {
   EXPECT_EQ(c, 'x');
 }
 
+TEST_F(Down, TheSameOverIpv6) {
+  unique_fd listening = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const sockaddr_in6 any = loopback_v6(0);
+  if (bind(listening, generic(any), sizeof any) != 0) GTEST_SKIP() << "no ::1 here";
+  listen(listening, 8);
+  const sinks made(s);
+  const sockaddr_in6 to = loopback_v6(port_of(listening));
+  const std::string target = "[::1]:" + std::to_string(port_of(listening));
+  const auto socket_v6 = [](int flags) { return unique_fd(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | flags, 0)); };
+  auto id = s.set("down " + target);
+  {
+    const unique_fd waits = socket_v6(0), loops = socket_v6(SOCK_NONBLOCK);
+    EXPECT_EQ(connect(waits, generic(to), sizeof to), -1);
+    EXPECT_EQ(errno, ECONNREFUSED);
+    EXPECT_EQ(connect(loops, generic(to), sizeof to), -1);
+    if (errno == EINPROGRESS) {
+      pollfd p{loops, POLLOUT, 0};
+      EXPECT_EQ(poll(&p, 1, 5000), 1);
+      EXPECT_EQ(so_error(loops), ECONNREFUSED);
+    } else {
+      EXPECT_EQ(errno, ECONNREFUSED);
+    }
+    EXPECT_EQ(s.count(id).fired, 2u);
+  }
+  s.remove(id);
+  id = s.set("down " + target + " --how blackhole");
+  const unique_fd fd = socket_v6(SOCK_NONBLOCK);
+  EXPECT_EQ(connect(fd, generic(to), sizeof to), -1);
+  EXPECT_EQ(errno, EINPROGRESS);
+  pollfd p{fd, POLLOUT, 0};
+  EXPECT_EQ(poll(&p, 1, 30), 0) << "pending";
+  sockaddr_in6 peer{};
+  socklen_t n = sizeof peer;
+  s.remove(id);
+  EXPECT_EQ(poll(&p, 1, 5000), 1);
+  EXPECT_EQ(so_error(fd), 0);
+  ASSERT_EQ(getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &n), 0);
+  EXPECT_EQ(peer.sin6_port, to.sin6_port);
+  EXPECT_EQ(s.count(id).fired, 1u);
+}
+
+// Where there is no port: connects to the path of a unix socket.
+TEST_F(Down, UnixConnectsAreRefusedUnreachableAndSlow) {
+  const temporary_folder folder;
+  unix_pair p(folder.path());
+  sockaddr_un to{};
+  to.sun_family = AF_UNIX;
+  std::strncpy(to.sun_path, p.path.c_str(), sizeof to.sun_path - 1);
+  const auto dial = [&](int flags) {
+    const unique_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    return time_of([&] { return connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to); });
+  };
+  for (const int flags : {0, static_cast<int>(SOCK_NONBLOCK)}) {
+    for (const auto& [how, error] : {std::pair{"refuse", ECONNREFUSED}, std::pair{"unreachable", EHOSTUNREACH}}) {
+      const auto id = s.set("down " + p.target() + " --on connect --how " + how);
+      const timed t = dial(flags);
+      EXPECT_EQ(t.result, -1) << how;
+      EXPECT_EQ(t.error, error) << how;
+      EXPECT_EQ(s.count(id).fired, 1u);
+      s.clear();
+    }
+  }
+  const auto id = s.set("latency " + p.target() + " 30ms --on connect");
+  const timed t = dial(0);
+  EXPECT_EQ(t.result, 0);
+  EXPECT_TRUE(on_time(t.ms, 30));
+  EXPECT_EQ(s.count(id).fired, 1u);
+}
+
 TEST_F(Down, AnEpollSetSeesAHealedConnect) {
   const sinks made(s);
   for (const bool registered_first : {false, true}) {
