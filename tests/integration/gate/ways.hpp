@@ -95,7 +95,7 @@ inline bool write_by(int fd, way how, const std::string& text) {
     do {
       r = send(fd, text.data() + done, text.size() - done, MSG_NOSIGNAL);
       if (r > 0) done += static_cast<std::size_t>(r);
-    } while (r > 0 && how == way::epoll_edge && done < text.size());
+    } while ((r > 0 && how == way::epoll_edge && done < text.size()) || (r < 0 && errno == EINTR));
     if (r < 0 && errno != EAGAIN) return false;
     w.again();
   }
