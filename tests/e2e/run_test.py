@@ -106,6 +106,25 @@ class Reach(SessionTest):
         codes = [f["code"] for f in self.ok("doctor", path, "--json").json["findings"]]
         self.assertIn("own_allocator", codes)
 
+    def test_a_program_of_a_sanitizer_is_told_and_runs(self):
+        source = "#include <stdio.h>\n#include <stdlib.h>\nint main(void){char *p = malloc(10); int ok = p != NULL; free(p); printf(\"%d\\n\", ok); return 0;}"
+        for name in ("address", "thread"):
+            with self.subTest(name):
+                path = self.build(source, f"-fsanitize={name}")
+                found = [f for f in self.ok("doctor", path, "--json").json["findings"] if f["code"] == name[0] + "san"]
+                self.assertEqual([f["level"] for f in found], ["note"], found)
+                ran = self.ctl("run", "--", path)
+                self.assertEqual((ran.code, ran.out), (DONE, "1\n"), ran)
+
+    def test_a_program_that_sandboxes_itself_is_told(self):
+        sandboxed = self.build("#include <linux/filter.h>\n#include <linux/seccomp.h>\n#include <sys/prctl.h>\n#include <stdio.h>\n#include <unistd.h>\n"
+                               "int main(void){ struct sock_filter f[] = {{6, 0, 0, 0x7fff0000}}; struct sock_fprog p = {1, f};"
+                               "prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &p); puts(\"ready\"); fflush(stdout); pause(); return 0;}")
+        p = self.start([CTL, "run", "--", sandboxed], stdout=subprocess.PIPE)
+        self.assertEqual(p.stdout.readline(), "ready\n")
+        told = {f["code"]: f for f in self.ok("doctor", "--pid", p.pid, "--json").json["findings"]}
+        self.assertIn("seccomp", told)
+
     def test_imports_are_told(self):
         path = self.build("#include <sys/socket.h>\n#include <unistd.h>\n#include <stdio.h>\nint main(void){char c; link(\"a\",\"b\"); return (int)recv(0,&c,1,0);}")
         report = self.ok("doctor", path, "--json").json
