@@ -106,6 +106,14 @@ class Daemon(SessionTest):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
         self.assertEqual(self.rules(), [])
 
+    def test_takes_at_most_20_mib_with_all_the_rules_that_there_can_be(self):
+        ini = "".join(f"[fault r{i}]\nkind = latency\ntarget = 10.0.0.1:{1 + i},10.1.0.0/16,!10.1.2.3\nvalue = 1ms\nprocess = nobody-{i}\n" for i in range(256))
+        self.ok("apply", "-", stdin=ini)
+        self.assertEqual(len(self.rules()), 256)
+        with open(f"/proc/{self.daemon_pid()}/status") as f:
+            resident = next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+        self.assertLessEqual(resident, 20 * 1024)
+
     def test_stop_asks_the_daemon(self):
         self.ok("set", "latency", "127.0.0.1:1", "1ms")
         target = self.target()
