@@ -198,6 +198,11 @@ class BadInput(SessionTest):
                 until(lambda: not self.daemons(small), "the end of chaosd")
             subprocess.run(["umount", small], check=True)
 
+    def test_a_folder_is_no_file(self):
+        for words in (["apply"], ["experiment", "validate"], ["experiment", "report"], ["schedule", "run"], ["schedule", "validate"]):
+            self.assertIn(f"can not read {self.dir}: Is a directory", self.ctl(*words, self.dir, check=FAILED).err, words)
+        self.assertEqual(self.daemons(), [])
+
     def test_command_line(self):
         for words, names in ((["lst"], "list"), ([], "--help"), (["list", "--jsn"], "--json"), (["watch", "--count", "x"], "whole number"),
                              (["doctor", "--pid", "x"], "process id"), (["doctor", "ls", "--pid", "1"], "one thing"),

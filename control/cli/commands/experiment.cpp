@@ -1,17 +1,13 @@
 // chaos-ctl experiment: reads the file, lends the engine its way to chaosd, and tells how it went.
 #include <signal.h>
 
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iostream>
-#include <sstream>
 
 #include "../experiment_report.hpp"
 #include "../experiment_session.hpp"
 #include "../experiment_table.hpp"
 #include "../experiment_text.hpp"
+#include "../input.hpp"
 #include "../link.hpp"
 #include "../output.hpp"
 #include "control/experiment/keys.hpp"
@@ -27,40 +23,16 @@ using rules::problem;
 using rules::problem_code;
 using rules::result;
 
-std::atomic<int> caught{0};
-
-// Ctrl-C and the like: noticed between two steps; the faults are removed first. A second one changes nothing.
-void catch_signals() {
-  struct sigaction action{};
-  action.sa_handler = [](int s) { caught = s; };
-  for (const int s : {SIGINT, SIGTERM, SIGHUP}) sigaction(s, &action, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-}
-
-result<std::string> read_file(const std::string& path) {
-  std::ostringstream text;
-  if (path == "-") {
-    text << std::cin.rdbuf();
-    return text.str();
-  }
-  std::ifstream in(path, std::ios::binary);
-  if (in.is_open()) text << in.rdbuf();
-  if (!in.is_open() || in.bad()) return problem{problem_code::failed, "can not read " + path + ": " + std::strerror(errno), path, {}};
-  return text.str();
-}
-
 result<std::string> only_file(const invocation& from) {
   const auto n = from.words.size();
-  if (n == 2) return read_file(from.words[1]);
+  if (n == 2) return read_input(from.words[1]);
   return problem{n < 2 ? problem_code::missing_word : problem_code::unexpected_word, "experiment " + from.words[0] + " takes one FILE (- for standard input)", n < 2 ? "" : from.words[2], {"FILE"}};
 }
 
 result<ex::plan> plan_of(const std::string& path, const std::string& text) {
   auto plan = ex::parse_plan(text, ex::process_environment());
-  if (plan) return plan;
-  problem p = plan.error();
-  p.message = path + (p.message.starts_with("line ") ? ", " : ": ") + p.message;
-  return p;
+  if (!plan) return in_file(path, plan.error());
+  return plan;
 }
 
 int status_of(const ex::outcome& o) {
@@ -128,7 +100,7 @@ result<std::vector<candidate>> read_candidates(const invocation& from) {
   for (const auto& path : paths) {
     names.push_back(std::filesystem::path(path).stem());
     if (from.has("--only") && names.back() != only) continue;
-    const auto text = read_file(path);
+    const auto text = read_input(path);
     if (!text) return text.error();
     auto plan = plan_of(path, *text);
     if (!plan) return plan.error();
@@ -150,7 +122,7 @@ result<run_result> run_plan(const invocation& from, const ex::plan& plan, const 
   ex::manner how;
   how.dry_run = (*entry)->dry_run();
   how.registry = entry->get();
-  how.signal = &caught;
+  how.signal = &caught_signal();
   progress_line progress(plan);
   if (!from.json) {
     how.tell = [&](ex::phase p, const std::string& length) { progress.phase(p, length); };
@@ -170,7 +142,7 @@ int run_suite(const invocation& from, const std::vector<candidate>& all, const s
   std::size_t held = 0;
   bool failed = false, not_tested = false;
   for (const auto& one : all) {
-    if (caught) {
+    if (caught_signal()) {
       not_tested = true;
       break;
     }
@@ -201,7 +173,8 @@ int run_it(const invocation& from) {
   const auto where = session_of(from);
   if (!where) return report(where.error(), from);
   if (auto link = daemon_for(from, *where); !link) return report(link.error(), from);
-  catch_signals();
+  caught_signal();  // noticed between two steps from here on; the faults are removed first
+  signal(SIGPIPE, SIG_IGN);
   std::error_code ignored;
   if (from.words.size() > 2 || std::filesystem::is_directory(from.words[1], ignored)) return run_suite(from, *all, *files, *where);
   const auto ran = run_plan(from, all->front().plan, *where);
@@ -234,13 +207,11 @@ result<json> report_named(const invocation& from) {
     return problem{n < 2 ? problem_code::missing_word : problem_code::unexpected_word,
                    "experiment report takes one FILE (- for standard input), or the ID or NAME of an experiment that has ended", n < 2 ? "" : from.words[2], {"FILE", "ID", "NAME"}};
   if (!names_file(from.words[1])) return report_of_table(from);
-  const auto text = read_file(from.words[1]);
+  const auto text = read_input(from.words[1]);
   if (!text) return text.error();
   auto document = ex::report_from(*text);
-  if (document) return document;
-  problem p = document.error();
-  p.message = from.words[1] + ": " + p.message;
-  return p;
+  if (!document) return in_file(from.words[1], document.error());
+  return document;
 }
 
 int show_report(const invocation& from) {

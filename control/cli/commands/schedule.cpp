@@ -8,12 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iostream>
-#include <sstream>
 #include <thread>
 
 #include "../daemon_faults.hpp"
+#include "../input.hpp"
 #include "../link.hpp"
 #include "../output.hpp"
 #include "../pages.hpp"
@@ -35,18 +33,11 @@ using rules::result;
 constexpr std::uint64_t plan_lines_max = 1'000'000;
 
 result<sc::plan> read_plan(const std::string& path) {
-  std::ostringstream text;
-  if (path == "-") text << std::cin.rdbuf();
-  else {
-    std::ifstream in(path, std::ios::binary);
-    if (in.is_open()) text << in.rdbuf();
-    if (!in.is_open() || in.bad()) return problem{problem_code::failed, "can not read " + path + ": " + std::strerror(errno), path, {}};
-  }
-  auto plan = sc::parse_plan(text.str(), ini::process_environment());
-  if (plan) return plan;
-  problem p = plan.error();
-  p.message = path + (p.message.starts_with("line ") ? ", " : ": ") + p.message;
-  return p;
+  const auto text = read_input(path);
+  if (!text) return text.error();
+  auto plan = sc::parse_plan(*text, ini::process_environment());
+  if (!plan) return in_file(path, plan.error());
+  return plan;
 }
 
 std::string length_of(std::chrono::nanoseconds ns) { return rules::format_duration(static_cast<std::uint64_t>(ns.count())); }

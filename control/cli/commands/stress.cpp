@@ -2,10 +2,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <cerrno>
-#include <csignal>
-
+#include "../input.hpp"
 #include "../output.hpp"
 #include "control/rules/values.hpp"
 #include "control/stress/running.hpp"
@@ -17,14 +14,6 @@ namespace {
 using rules::problem;
 using rules::problem_code;
 using rules::result;
-
-std::atomic<int> caught{0};
-
-void catch_signals() {
-  struct sigaction action{};
-  action.sa_handler = [](int s) { caught = s; };
-  for (const int s : {SIGINT, SIGTERM, SIGHUP}) sigaction(s, &action, nullptr);
-}
 
 result<stress::plan> plan_of(const invocation& from) {
   auto p = stress::plan_from_words(from.words);
@@ -66,7 +55,7 @@ int stress(const invocation& from) {
     else print(line + "\n");
     return exits::done;
   }
-  catch_signals();
+  const auto& caught = caught_signal();
   auto running = stress::running::start(*plan, *owner);
   if (!running) return report(running.error(), from);
   if (!from.json) note("chaos-ctl: " + stress::text_of(*plan) + " for " + rules::format_duration(length) + (from.has("--for") ? "" : " (--for DURATION says otherwise)") + "; Ctrl-C ends it");
