@@ -1,17 +1,12 @@
 #include "shell.hpp"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <string_view>
+
+#include "control/experiment/shell.hpp"
 
 namespace chaos::schedule {
 
@@ -39,32 +34,6 @@ int input_file(const std::string& text) {
   return fd;
 }
 
-pid_t spawn(const std::string& command, const variables& more, int input) {
-  posix_spawnattr_t how;
-  posix_spawn_file_actions_t files;
-  posix_spawnattr_init(&how);
-  posix_spawn_file_actions_init(&files);
-  sigset_t nothing, defaults;
-  sigemptyset(&nothing);
-  sigfillset(&defaults);
-  posix_spawnattr_setsigmask(&how, &nothing);
-  posix_spawnattr_setsigdefault(&how, &defaults);
-  posix_spawnattr_setpgroup(&how, 0);
-  posix_spawnattr_setflags(&how, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  posix_spawn_file_actions_adddup2(&files, input, 0);
-  for (const int fd : {1, 2}) posix_spawn_file_actions_addopen(&files, fd, "/dev/null", O_WRONLY, 0);
-  const auto rows = environment_with(more);
-  std::vector<char*> environment;
-  for (const auto& row : rows) environment.push_back(const_cast<char*>(row.c_str()));
-  environment.push_back(nullptr);
-  const char* const argv[] = {"sh", "-c", command.c_str(), nullptr};
-  pid_t child = -1;
-  if (posix_spawn(&child, "/bin/sh", &files, &how, const_cast<char* const*>(argv), environment.data()) != 0) child = -1;
-  posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&how);
-  return child;
-}
-
 }  // namespace
 
 std::string shell_outcome::text() const {
@@ -76,23 +45,17 @@ shell_outcome run_command(const std::string& command, const variables& more, con
   shell_outcome out;
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   const int in = input_file(input);
-  const pid_t child = in < 0 ? -1 : spawn(command, more, in);
-  if (in >= 0) close(in);
+  if (in < 0) return out;
+  const auto rows = environment_with(more);
+  std::vector<char*> environment;
+  for (const auto& row : rows) environment.push_back(const_cast<char*>(row.c_str()));
+  environment.push_back(nullptr);
+  const pid_t child = experiment::spawn_shell(command, environment.data(), in);
+  close(in);
   if (child < 0) return out;
-  pollfd gone{static_cast<int>(syscall(SYS_pidfd_open, child, 0)), POLLIN, 0};
-  for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
-    const int n = left > 0 ? poll(&gone, 1, static_cast<int>(std::min<std::int64_t>(left, 1'000'000))) : 0;
-    if (n > 0) break;
-    if (left > 0 && (n == 0 || errno == EINTR)) continue;
-    out.timed_out = true;
-    kill(-child, SIGKILL);
-    break;
-  }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
-  if (gone.fd >= 0) close(gone.fd);
-  out.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  const auto end = experiment::wait_for_shell(child, deadline);
+  out.timed_out = !end.in_time;
+  out.status = end.status;
   return out;
 }
 
