@@ -1,12 +1,10 @@
 // What the endpoints do: each asks chaosd, as chaos-ctl would.
 #include <algorithm>
 #include <charconv>
-#include <thread>
 
+#include "begin.hpp"
 #include "compat.hpp"
 #include "control/experiment/report.hpp"
-#include "exchange.hpp"
-#include "launcher.hpp"
 
 namespace chaos::http::handlers {
 
@@ -119,8 +117,6 @@ void resume_experiment(exchange& x) { change_experiment(x, "resume"); }
 
 // Answered when the experiment is in chaosd's table, or its runner has said why it does not run.
 void start_experiment(exchange& x) {
-  constexpr auto begins_within = std::chrono::seconds(10);
-  constexpr auto look_every = std::chrono::milliseconds(20);
   const auto body = x.body();
   if (!body) return;
   for (const auto& [key, value] : body->items())
@@ -134,22 +130,16 @@ void start_experiment(exchange& x) {
   if (dry_run == true) words.push_back("--dry-run");
   const auto child = x.shared.launch->start(words);
   if (!child) return x.refuse(child.error());
-  for (const auto end = std::chrono::steady_clock::now() + begins_within; std::chrono::steady_clock::now() < end; std::this_thread::sleep_for(look_every)) {
-    const bool over = !x.shared.launch->runs(child->pid);
+  answer_when_begun(x, *child, "experiment", name.get<std::string>(), [&] {
     const auto reply = x.ask(command::experiment, {{"action", "list"}});
-    if (!reply) return;
-    for (const json& e : reply->result["experiments"])
-      if (e["pid"] == child->pid) {
-        if (const auto noted = x.ask(command::experiment, {{"action", "started"}, {"name", name}, {"pid", child->pid}})) x.give(e, x.which.success);
-        return;
-      }
-    if (over) {
-      const std::string said = child->said();
-      return x.refuse({problem_code::bad_request, "the experiment does not run: " + (said.empty() ? "its runner ended" : said), name, {}}, 409);
+    if (!reply) return true;
+    for (const json& e : reply->result["experiments"]) {
+      if (e["pid"] != child->pid) continue;
+      if (const auto noted = x.ask(command::experiment, {{"action", "started"}, {"name", name}, {"pid", child->pid}})) x.give(e, x.which.success);
+      return true;
     }
-  }
-  x.shared.launch->stop(child->pid);
-  x.refuse({problem_code::failed, "the experiment did not begin in time", name, {}});
+    return false;
+  });
 }
 
 // --- processes, breakers, timeline

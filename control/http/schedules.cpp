@@ -6,13 +6,11 @@
 #include <csignal>
 #include <fstream>
 #include <sstream>
-#include <thread>
 
+#include "begin.hpp"
 #include "control/schedule/files.hpp"
 #include "control/schedule/only_injects.hpp"
 #include "control/schedule/preview.hpp"
-#include "exchange.hpp"
-#include "launcher.hpp"
 
 namespace chaos::http::handlers {
 
@@ -23,8 +21,6 @@ using rules::result;
 
 namespace {
 
-constexpr auto begins_within = std::chrono::seconds(10);
-constexpr auto look_every = std::chrono::milliseconds(20);
 constexpr std::size_t rules_told_max = 10'000;  // by one dry run
 
 struct wanted {
@@ -129,20 +125,14 @@ void start_schedule(exchange& x) {
   const std::string& name = w->plan.name;
   const auto child = x.shared.launch->start(w->words, w->path.empty() ? w->text : "");
   if (!child) return x.refuse(child.error());
-  for (const auto end = std::chrono::steady_clock::now() + begins_within; std::chrono::steady_clock::now() < end; std::this_thread::sleep_for(look_every)) {
-    const bool over = !x.shared.launch->runs(child->pid);
-    for (const auto& s : schedule::known_schedules(x.shared.how.session_folder))
-      if (s.name == name && s.record.is_object() && s.record.value("pid", json()) == child->pid) {
-        if (note(x, "started", name, child->pid)) x.give(shown(s), x.which.success);
-        return;
-      }
-    if (over) {
-      const std::string said = child->said();
-      return x.refuse({problem_code::bad_request, "the schedule does not run: " + (said.empty() ? "it ended" : said), name, {}}, 409);
+  answer_when_begun(x, *child, "schedule", name, [&] {
+    for (const auto& s : schedule::known_schedules(x.shared.how.session_folder)) {
+      if (s.name != name || !s.record.is_object() || s.record.value("pid", json()) != child->pid) continue;
+      if (note(x, "started", name, child->pid)) x.give(shown(s), x.which.success);
+      return true;
     }
-  }
-  x.shared.launch->stop(child->pid);
-  x.refuse({problem_code::failed, "the schedule did not begin in time", name, {}});
+    return false;
+  });
 }
 
 void stop_schedule(exchange& x) {
