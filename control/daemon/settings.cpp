@@ -138,8 +138,6 @@ int take(void* user, const char* section, const char* key, const char* value) {
 
 }  // namespace
 
-std::span<const setting_row> setting_rows() { return rows; }
-
 std::string flag_of(const setting_row& row) {
   std::string flag = std::string("--") + row.name;
   std::replace(flag.begin(), flag.end(), '_', '-');

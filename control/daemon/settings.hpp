@@ -42,7 +42,6 @@ struct setting_row {
   bool in_config;
   const char* help;
 };
-std::span<const setting_row> setting_rows();
 std::string flag_of(const setting_row& row);  // "--ready-fd"
 
 rules::result<settings> settings_from(int argc, char** argv);

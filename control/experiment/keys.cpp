@@ -128,13 +128,4 @@ value_reader count_into(std::uint64_t& into, const char* what, std::uint64_t mos
   };
 }
 
-value_reader choice_into(unsigned& into, const char* what, std::vector<std::string> choices) {
-  return [&into, what, choices = std::move(choices)](const std::string& text) -> result<done> {
-    const auto at = rules::parse_choice(what, text, choices);
-    if (!at) return at.error();
-    into = *at;
-    return done{};
-  };
-}
-
 }  // namespace chaos::experiment

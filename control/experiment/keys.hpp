@@ -59,7 +59,6 @@ value_reader text_into(std::string& into, const char* what);
 value_reader escaped_into(std::string& into, const char* what);  // \r \n \t
 value_reader duration_into(nanoseconds& into, const char* what, std::uint64_t least_ns, std::uint64_t most_ns);
 value_reader count_into(std::uint64_t& into, const char* what, std::uint64_t most);
-value_reader choice_into(unsigned& into, const char* what, std::vector<std::string> choices);
 
 inline constexpr std::uint64_t ms = 1'000'000, hour = 3600 * 1000 * ms;
 
