@@ -47,7 +47,7 @@ class daemon_process : public testing::Test {
   void TearDown() override {
     if (const pid_t pid = lock_pid(); pid > 0) {
       kill(pid, SIGKILL);
-      wait_for([&] { return ended(pid); });
+      wait_until([&] { return ended(pid); });
     }
   }
 

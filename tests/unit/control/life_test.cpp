@@ -26,7 +26,7 @@ class Life : public daemon_process {
   void crash() const {
     const pid_t pid = lock_pid();
     kill(pid, SIGKILL);
-    ASSERT_TRUE(wait_for([&] { return ended(pid); }));
+    ASSERT_TRUE(wait_until([&] { return ended(pid); }));
   }
 };
 
@@ -36,7 +36,7 @@ TEST_F(Life, StartReturnsWhenTheSocketAnswersAndTheLeaseIsRenewed) {
   set({"latency", "127.0.0.1:1", "1ms"});
   EXPECT_TRUE(lease_is_valid());
   const std::uint64_t first = read_page(offsetof(abi::rule_page, lease_until_ns));
-  EXPECT_TRUE(wait_for([&] { return read_page(offsetof(abi::rule_page, lease_until_ns)) > first; }));
+  EXPECT_TRUE(wait_until([&] { return read_page(offsetof(abi::rule_page, lease_until_ns)) > first; }));
   EXPECT_TRUE(lease_is_valid());
 }
 
@@ -91,7 +91,7 @@ TEST_F(Life, ACrashLeavesRulesPausedAndTheSocketIsRecognisedAsStale) {
   set({"latency", "127.0.0.1:1", "1ms", "--for", "60s", "--name", "x"});
   crash();
   EXPECT_EQ(bad(command::list).code, problem_code::no_daemon);
-  EXPECT_TRUE(wait_for([&] { return !lease_is_valid(); })) << "nobody renews it: targets are clean again";
+  EXPECT_TRUE(wait_until([&] { return !lease_is_valid(); })) << "nobody renews it: targets are clean again";
   ASSERT_EQ(start(), 0);
   const json rule = good(command::list)["rules"][0];
   EXPECT_EQ(rule["name"], "x");
@@ -134,7 +134,7 @@ TEST_F(Life, ShutdownEndsRulesAndTheDaemon) {
   set({"latency", "127.0.0.1:1", "1ms", "--forever"});
   const pid_t pid = lock_pid();
   EXPECT_EQ(good(command::shutdown)["ended"], 1);
-  EXPECT_TRUE(wait_for([&] { return ended(pid); }));
+  EXPECT_TRUE(wait_until([&] { return ended(pid); }));
   EXPECT_FALSE(lease_is_valid());
   EXPECT_EQ(read_page(offsetof(abi::rule_page, armed_classes)) & 0xffffffff, 0u);
   EXPECT_FALSE(std::filesystem::exists(folder() + "/control.sock"));
@@ -146,7 +146,7 @@ TEST_F(Life, SigtermDoesToo) {
   ASSERT_EQ(start(), 0);
   const pid_t pid = lock_pid();
   kill(pid, SIGTERM);
-  EXPECT_TRUE(wait_for([&] { return ended(pid); }));
+  EXPECT_TRUE(wait_until([&] { return ended(pid); }));
 }
 
 TEST_F(Life, TheStopWordInThePageIsHonouredWhenADaemonWakes) {
@@ -159,7 +159,7 @@ TEST_F(Life, TheStopWordInThePageIsHonouredWhenADaemonWakes) {
   ASSERT_EQ(pwrite(fd, &one, sizeof one, offsetof(abi::rule_page, stop)), 4);
   close(fd);
   kill(pid, SIGCONT);
-  EXPECT_TRUE(wait_for([&] { return state_of(1) == "ended: emergency stop"; }));
+  EXPECT_TRUE(wait_until([&] { return state_of(1) == "ended: emergency stop"; }));
   EXPECT_EQ(read_page(offsetof(abi::rule_page, stop)) & 0xffffffff, 0u);
 }
 
@@ -191,7 +191,7 @@ TEST_F(Life, AFolderThatOthersMayWriteIsRefused) {
 TEST_F(Life, APageOfAnotherVersionIsRefused) {
   ASSERT_EQ(start(), 0);
   good(command::shutdown);
-  ASSERT_TRUE(wait_for([&] { return ended(lock_pid()); }));
+  ASSERT_TRUE(wait_until([&] { return ended(lock_pid()); }));
   const int fd = open((folder() + "/report").c_str(), O_RDWR | O_CLOEXEC);
   const std::uint32_t version = 99;
   ASSERT_EQ(pwrite(fd, &version, sizeof version, 8), 4);

@@ -83,7 +83,7 @@ TEST(Publish, GenerationsSkipZero) {
 
 TEST(PageWriter, LeaseIsThreeSecondsAheadAfterPublishing) {
   const temporary_folder folder;
-  auto page = page_writer::open(folder.session());
+  auto page = page_writer::open(testing_support::session_in(folder));
   ASSERT_TRUE(page) << page.error().message;
   EXPECT_EQ(page->lease_left_ns(), 0u);
   page->publish(image_of(2));
@@ -97,7 +97,7 @@ TEST(PageWriter, LeaseIsThreeSecondsAheadAfterPublishing) {
 
 TEST(PageWriter, BookkeepingClassesLingerWhenTheLastRuleIsGone) {
   const temporary_folder folder;
-  auto page = page_writer::open(folder.session());
+  auto page = page_writer::open(testing_support::session_in(folder));
   ASSERT_TRUE(page) << page.error().message;
   namespace classes = abi::classes;
   rules::bank_image image = image_of(2);
@@ -115,19 +115,19 @@ TEST(PageWriter, BookkeepingClassesLingerWhenTheLastRuleIsGone) {
 
 TEST(PageWriter, LingeringEndsByItself) {
   const temporary_folder folder;
-  auto page = page_writer::open(folder.session());
+  auto page = page_writer::open(testing_support::session_in(folder));
   ASSERT_TRUE(page) << page.error().message;
   rules::bank_image image = image_of(2);
   image.armed = abi::classes::stream_in;
   page->publish(image);
   page->publish({});
   EXPECT_NE(page->page().armed_classes.load(), 0u);
-  EXPECT_TRUE(testing_support::wait_for([&] { page->renew_lease(); return page->page().armed_classes.load() == 0; }));
+  EXPECT_TRUE(testing_support::wait_until([&] { page->renew_lease(); return page->page().armed_classes.load() == 0; }));
 }
 
 TEST(PageWriter, PausedRulesDoNotLinger) {
   const temporary_folder folder;
-  auto page = page_writer::open(folder.session());
+  auto page = page_writer::open(testing_support::session_in(folder));
   ASSERT_TRUE(page) << page.error().message;
   rules::bank_image image = image_of(2);
   image.armed = abi::classes::stream_in;
@@ -139,7 +139,7 @@ TEST(PageWriter, PausedRulesDoNotLinger) {
 
 TEST(PageWriter, RefusesAPageOfAnotherVersionAndLeavesItAlone) {
   const temporary_folder folder;
-  const auto where = folder.session();
+  const auto where = testing_support::session_in(folder);
   { ASSERT_TRUE(page_writer::open(where)); }
   const std::string path = where.file(abi::rule_page_name);
   const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
@@ -156,7 +156,7 @@ TEST(PageWriter, RefusesAPageOfAnotherVersionAndLeavesItAlone) {
 
 TEST(PageWriter, NoticesThatThePageWasTruncated) {
   const temporary_folder folder;
-  const auto where = folder.session();
+  const auto where = testing_support::session_in(folder);
   auto page = page_writer::open(where);
   ASSERT_TRUE(page);
   EXPECT_TRUE(page->intact());

@@ -20,7 +20,7 @@ using testing_support::temporary_folder;
 class Report : public testing::Test {
  protected:
   void SetUp() override {
-    where_ = folder_.session();
+    where_ = testing_support::session_in(folder_);
     auto opened = report_reader::open(where_);
     ASSERT_TRUE(opened) << opened.error().message;
     reader_.emplace(std::move(*opened));
@@ -145,7 +145,7 @@ TEST_F(Report, TakenPlusLostIsExactUnderWritersAtFullSpeed) {
     d.run(monotonic_ns(), take);
     ended += waitpid(-1, nullptr, WNOHANG) > 0;
   }
-  EXPECT_TRUE(testing_support::wait_for([&] {
+  EXPECT_TRUE(testing_support::wait_until([&] {
     d.run(monotonic_ns(), take);
     return d.next() == writers * each;
   }));

@@ -106,7 +106,7 @@ TEST_F(Socket, RulesOfARunEndWithItsRoot) {
   EXPECT_EQ(good(command::save)["rules"], 0) << "they are nobody else's";
   kill(root, SIGKILL);
   waitpid(root, nullptr, 0);
-  EXPECT_TRUE(wait_for([&] { return state_of(begun["ids"][0]) == "ended: its run ended"; }));
+  EXPECT_TRUE(wait_until([&] { return state_of(begun["ids"][0]) == "ended: its run ended"; }));
   EXPECT_EQ(bad(command::run_begin, {{"pid", root}, {"rules", json::array()}}).code, problem_code::not_found);
   EXPECT_EQ(bad(command::run_begin, {{"pid", getpid()}, {"rules", {{"latency", "a:1", "1"}}}}).code, problem_code::bad_value);
 }
@@ -120,14 +120,14 @@ TEST_F(Socket, RulesEndWithTheirOwner) {
   set({"observe", "127.0.0.1:1", "--owner", std::to_string(owner), "--forever"});
   kill(owner, SIGKILL);
   waitpid(owner, nullptr, 0);
-  EXPECT_TRUE(wait_for([&] { return state_of(1) == "ended: its owner ended"; }));
+  EXPECT_TRUE(wait_until([&] { return state_of(1) == "ended: its owner ended"; }));
   EXPECT_EQ(bad(command::set, {{"words", {"observe", "127.0.0.1:1", "--owner", std::to_string(owner)}}}).code, problem_code::not_found);
 }
 
 TEST_F(Socket, RulesEndWhenTheirTimeIsUp) {
   set({"observe", "127.0.0.1:1", "--for", "100ms"});
-  EXPECT_TRUE(wait_for([&] { return state_of(1) == "ended: expired"; }));
-  EXPECT_TRUE(wait_for([&] { return good(command::status)["armed_classes"] == 0; })) << "what keeps books lingers for 5 s";
+  EXPECT_TRUE(wait_until([&] { return state_of(1) == "ended: expired"; }));
+  EXPECT_TRUE(wait_until([&] { return good(command::status)["armed_classes"] == 0; })) << "what keeps books lingers for 5 s";
 }
 
 TEST_F(Socket, AProcessThatDoesNotAttachIsReported) {
@@ -141,9 +141,9 @@ TEST_F(Socket, AProcessThatDoesNotAttachIsReported) {
     _exit(0);
   }
   close(ends[1]);
-  ASSERT_TRUE(wait_for([&] { return std::filesystem::read_symlink("/proc/" + std::to_string(child) + "/fd/2") == std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(ends[0])); }));
+  ASSERT_TRUE(wait_until([&] { return std::filesystem::read_symlink("/proc/" + std::to_string(child) + "/fd/2") == std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(ends[0])); }));
   good(command::expect_attach, {{"pid", child}, {"timeout_ms", 1}, {"tell_stderr", true}});
-  EXPECT_TRUE(wait_for([&] { return good(command::ps)["missing"].size() == 1; }));
+  EXPECT_TRUE(wait_until([&] { return good(command::ps)["missing"].size() == 1; }));
   char text[512] = {};
   EXPECT_GT(read(ends[0], text, sizeof text - 1), 0);
   EXPECT_NE(std::string(text).find("did not attach"), std::string::npos);
@@ -175,7 +175,7 @@ TEST_F(Socket, WatchStreamsEventsAndRepeatsTheLast) {
   };
   set({"observe", "127.0.0.1:1", "--name", "seen"});
   ASSERT_TRUE(publish(0));
-  ASSERT_TRUE(wait_for([&] { return good(command::events)["events"].size() == 1; }));
+  ASSERT_TRUE(wait_until([&] { return good(command::events)["events"].size() == 1; }));
   auto watcher = connect();
   ASSERT_TRUE(watcher.call(command::watch, {{"last", 5}}));
   const auto again = watcher.read_line(std::chrono::seconds(5));
@@ -186,7 +186,7 @@ TEST_F(Socket, WatchStreamsEventsAndRepeatsTheLast) {
   ASSERT_TRUE(next);
   EXPECT_EQ(json::parse(*next)["seq"], 1);
   EXPECT_EQ(json::parse(*next)["rule_name"], "seen");
-  EXPECT_TRUE(wait_for([&] { return read_file(folder() + "/timeline.jsonl").find(*next) != std::string::npos; }));
+  EXPECT_TRUE(wait_until([&] { return read_file(folder() + "/timeline.jsonl").find(*next) != std::string::npos; }));
   const json stats = good(command::stats);
   EXPECT_EQ(stats["events"], 2);
   EXPECT_EQ(stats["rules"][0]["events"], 2);
@@ -237,7 +237,7 @@ TEST_F(Socket, ThousandsOfRequestsInOneBurstAreAnsweredInOrder) {
 TEST_F(Socket, TooManyClientsAreToldAndTheOthersServed) {
   std::vector<protocol::client> all;
   for (std::size_t i = 0; i < protocol::client_max; ++i) all.push_back(connect());
-  ASSERT_TRUE(wait_for([&] { return all.front().call(command::status)->result["clients"] == protocol::client_max; }));
+  ASSERT_TRUE(wait_until([&] { return all.front().call(command::status)->result["clients"] == protocol::client_max; }));
   auto more = connect();
   const auto reply = more.read_line(std::chrono::seconds(5));
   ASSERT_TRUE(reply);

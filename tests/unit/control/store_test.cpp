@@ -21,7 +21,7 @@ rules::rule_spec spec(const words& w) { return *rules::spec_from_words(w); }
 class Store : public testing::Test {
  protected:
   void SetUp() override {
-    where_ = folder_.session();
+    where_ = testing_support::session_in(folder_);
     page_.emplace(std::move(*page_writer::open(where_)));
     report_.emplace(std::move(*report_reader::open(where_)));
     state_.emplace(where_.file(abi::state_name));

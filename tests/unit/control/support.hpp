@@ -1,10 +1,8 @@
-// What the control tests share: a session folder of their own on tmpfs, and waiting with a deadline.
+// What the control tests share: a session in a folder of their own, files, waiting with a deadline.
 #pragma once
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -12,6 +10,8 @@
 #include <thread>
 
 #include "control/protocol/session_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
+#include "tests/support/waiting.hpp"
 
 namespace chaos::testing_support {
 
@@ -21,47 +21,19 @@ inline constexpr bool sanitized = true;
 inline constexpr bool sanitized = false;
 #endif
 
-class temporary_folder {
- public:
-  temporary_folder() {
-    std::string pattern = "/dev/shm/chaos-test-XXXXXX";
-    if (mkdtemp(pattern.data())) path_ = pattern;
-  }
-  ~temporary_folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  temporary_folder(const temporary_folder&) = delete;
-  temporary_folder& operator=(const temporary_folder&) = delete;
-  const std::string& path() const { return path_; }
-
-  // The session in it, its folder made.
-  protocol::session_location session() const {
-    const auto where = protocol::locate_session(path_, "default");
-    EXPECT_TRUE(where);
-    EXPECT_TRUE(protocol::make_session(*where));
-    return *where;
-  }
-
- private:
-  std::string path_;
-};
+// The session in a folder, its own folder made.
+inline protocol::session_location session_in(const temporary_folder& folder) {
+  const auto where = protocol::locate_session(folder.path(), "default");
+  EXPECT_TRUE(where);
+  EXPECT_TRUE(protocol::make_session(*where));
+  return *where;
+}
 
 inline std::string read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   std::stringstream text;
   text << in.rdbuf();
   return text.str();
-}
-
-template <class Condition>
-bool wait_for(Condition condition, std::chrono::milliseconds patience = std::chrono::seconds(10)) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
 }
 
 }  // namespace chaos::testing_support
