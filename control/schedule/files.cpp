@@ -43,6 +43,8 @@ bool is_locked(const std::string& path) {
 
 std::int64_t unix_ms() { return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
+std::string line_of(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"; }
+
 result<done> replace_file(const std::string& path, const std::string& text) {
   const std::string fresh = path + ".new-" + std::to_string(getpid());
   const int fd = open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

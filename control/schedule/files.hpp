@@ -14,6 +14,7 @@ using nlohmann::json;
 
 std::int64_t unix_ms();
 
+std::string line_of(const json& value);  // with its newline; bytes that are not UTF-8, as a command may have, are replaced
 rules::result<rules::done> replace_file(const std::string& path, const std::string& text);
 
 // {"mode":"slow","delay":15,"timestamp":…,"injected_by":"chaos-ctl schedule", …}, or {"mode":"healthy", …}

@@ -212,7 +212,7 @@ class running {
   void write_states(const json& state, const injection* in) {
     const auto write = [&](const std::string& path) {
       if (path.empty()) return;
-      if (const auto good = replace_file(path, state.dump() + "\n"); !good) tell_.tell("warning", "state file: " + good.error().message);
+      if (const auto good = replace_file(path, line_of(state)); !good) tell_.tell("warning", "state file: " + good.error().message);
     };
     write(plan_.state_file);
     for (const auto& t : plan_.targets)
@@ -269,7 +269,7 @@ class running {
       if (current_->where) r["target"] = current_->where->name;
       if (current_->what->restart) r["restart"] = current_->where->restart;
     }
-    return replace_file(record_path(folder_, plan_.name), r.dump() + "\n");
+    return replace_file(record_path(folder_, plan_.name), line_of(r));
   }
 
   const plan& plan_;

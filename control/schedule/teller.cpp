@@ -45,7 +45,7 @@ rules::result<rules::done> teller::open() {
 }
 
 void teller::write_down(const json& line, const std::string& sentence) {
-  const std::string text = line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  const std::string text = line_of(line);
   if (audit_ >= 0 && ::write(audit_, text.data(), text.size()) != static_cast<ssize_t>(text.size()))  // whole lines: O_APPEND
     show_({{"event", "warning"}, {"text", "the audit log can not be written"}}, "the audit log " + path_ + " can not be written: " + std::strerror(errno));
   if (plan_.syslog) ::syslog(LOG_NOTICE, "%s", sentence.c_str());
@@ -66,10 +66,10 @@ void teller::tell(const char* event, const std::string& sentence, json about) {
     write_down(line, what);
   };
   if (!plan_.notify_command.empty())
-    if (const auto done = run_command(plan_.notify_command, variables_of(about), about.dump() + "\n", plan_.notify_timeout); !done.good())
+    if (const auto done = run_command(plan_.notify_command, variables_of(about), line_of(about), plan_.notify_timeout); !done.good())
       failed("the notification command failed: " + done.text());
   if (!plan_.webhook.empty())
-    if (const auto why = post_json(plan_.webhook, about.dump(), plan_.notify_timeout); !why.empty()) failed("the webhook failed: " + why);
+    if (const auto why = post_json(plan_.webhook, line_of(about), plan_.notify_timeout); !why.empty()) failed("the webhook failed: " + why);
 }
 
 }  // namespace chaos::schedule

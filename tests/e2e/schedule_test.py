@@ -99,6 +99,18 @@ class Schedule(SessionTest):
         modes = {"crash": "crash", "slowdown": "slow", "config_error": "config_error"}
         return f"[scenario {name}]\nmode = {modes[name]}\nrule = {rules[name]}\nrestart = {'true' if name == 'config_error' else 'false'}\n"
 
+    def test_commands_may_have_any_bytes(self):
+        path = self.file("[scenario odd]\ncommand = touch mark; true MARK\nundo = true MARK\n", target=False, recovery="100ms", count=1)
+        with open(path, "rb") as f:
+            text = f.read().replace(b"mark", self.dir.encode() + b"/mark").replace(b"MARK", b"\xff\xfe")
+        with open(path, "wb") as f:
+            f.write(text)
+        p = self.run_schedule(path)
+        out, err = p.communicate(timeout=20)
+        self.assertEqual((p.returncode, err), (DONE, ""))
+        self.assertEqual([json.loads(line)["event"] for line in out.splitlines()], ["start", "inject", "clear", "end"])
+        self.assertTrue(os.path.exists(f"{self.dir}/mark"))
+
     def test_crash_the_service_ends_and_is_started_again(self):
         p = self.run_schedule(self.file(self.only("crash"), recovery="2s"), "--count", "1")
         self.injecting()
