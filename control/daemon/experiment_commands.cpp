@@ -158,14 +158,15 @@ void daemon::experiment_report(client_id who, const json& body) {
   experiment& e = *chosen->front();
   const std::string of = "the experiment " + e.name + " (" + std::to_string(e.id) + ")";
   if (e.live()) return answer(who, problem{problem_code::not_found, of + " has not ended: its report comes with its end", e.name, {}});
-  json document;
+  std::string document;
   if (e.report) {
     e.no_report = reports_.load(e.id, document);
     e.report = e.no_report.empty();
     if (!e.report) spdlog::error("{}", e.no_report);
   }
   if (!e.report) return answer(who, problem{problem_code::not_found, "no report of " + of + " is kept" + (e.no_report.empty() ? "" : ": " + e.no_report), e.name, {}});
-  answer(who, json{{"id", e.id}, {"name", e.name}, {"report", std::move(document)}});
+  const std::string name = json(e.name).dump(-1, ' ', false, json::error_handler_t::replace);
+  server_.reply_line(who, R"({"ok":true,"result":{"id":)" + std::to_string(e.id) + R"(,"name":)" + name + R"(,"report":)" + document + "}}\n");
 }
 
 void daemon::experiment_stop(client_id who, const json& body) {

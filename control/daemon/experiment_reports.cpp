@@ -2,16 +2,16 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "whole_file.hpp"
 
 namespace chaos::daemon {
-
-using nlohmann::json;
 
 namespace {
 
@@ -26,24 +26,29 @@ std::uint64_t id_in(std::string_view name, std::string_view after) {
   return error == std::errc() && end == last ? id : 0;
 }
 
+bool is_object(const std::string& text) { return text.starts_with('{') && nlohmann::json::accept(text); }
+
 }  // namespace
 
 std::string experiment_reports::path_of(std::uint64_t id) const { return folder_ + "/" + std::string(prefix) + std::to_string(id) + std::string(ending); }
 
 std::string experiment_reports::save(std::uint64_t id, const std::string& text) const {
   if (text.size() > bytes_max) return "it is larger than " + std::to_string(bytes_max) + " bytes";
-  if (text.front() != '{' || !json::accept(text)) return "what its runner handed in is no JSON object";
+  if (!is_object(text)) return "what its runner handed in is no JSON object";
   const int error = whole_file(path_of(id)).replace_text(text + "\n");
   return error == 0 ? "" : "it could not be written to " + path_of(id) + " (" + std::strerror(error) + ")";
 }
 
-std::string experiment_reports::load(std::uint64_t id, json& document) const {
-  document = json();
-  const std::string trouble = whole_file(path_of(id)).load([&](const json& in) {
-    document = in;
-    return std::string(in.is_object() ? "" : "it is no JSON object");
+std::string experiment_reports::load(std::uint64_t id, std::string& line) const {
+  bool there = false;
+  const std::string trouble = whole_file(path_of(id)).load_text([&](const std::string& text) {
+    there = true;
+    if (!is_object(text)) return "it is no JSON object";
+    line = text;
+    std::ranges::replace_if(line, [](char c) { return c == '\n' || c == '\r'; }, ' ');  // in JSON they stand between two words only
+    return "";
   });
-  return !trouble.empty() ? trouble : document.is_null() ? path_of(id) + " is gone" : "";
+  return !trouble.empty() || there ? trouble : path_of(id) + " is gone";
 }
 
 std::set<std::uint64_t> experiment_reports::keep(const std::set<std::uint64_t>& ids) const {

@@ -1,8 +1,7 @@
 // What experiments showed, for those who ask later: experiment-ID.json in the session folder, as its runner handed it in. Bounded
-// one by one and together; the oldest make room. A report belongs to an entry of the table of experiments and goes with it.
+// one by one and together; the oldest make room. They stay text: taken apart they would be twenty times as large. A report belongs to an entry of the table of experiments and goes with it.
 #pragma once
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 
@@ -15,7 +14,7 @@ class experiment_reports {
   explicit experiment_reports(std::string folder) : folder_(std::move(folder)) {}
 
   std::string save(std::uint64_t id, const std::string& text) const;        // "", or why it is not kept
-  std::string load(std::uint64_t id, nlohmann::json& document) const;       // "", or why it can not be read
+  std::string load(std::uint64_t id, std::string& line) const;              // "", or why it can not be read; a JSON object without a newline
   std::set<std::uint64_t> keep(const std::set<std::uint64_t>& ids) const;  // removes those of others; returns whose there are
 
  private:

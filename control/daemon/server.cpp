@@ -133,12 +133,14 @@ void server::handle_lines(client_id who) {
   }
 }
 
-void server::reply(client_id who, const json& message) {
+void server::reply(client_id who, const json& message) { reply_line(who, protocol::to_line(message)); }
+
+void server::reply_line(client_id who, const std::string& line) {
   const auto at = clients_.find(who);
   if (at == clients_.end()) return;  // it did not wait
   at->second.busy = false;
   const bool handling = at->second.handling;
-  queue(who, protocol::to_line(message));
+  queue(who, line);
   if (!handling && clients_.count(who)) handle_lines(who);  // else the loop there goes on: bursts must not recurse
 }
 

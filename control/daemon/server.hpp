@@ -24,6 +24,7 @@ class server {
   server& operator=(const server&) = delete;
 
   void reply(client_id who, const protocol::json& message);
+  void reply_line(client_id who, const std::string& line);  // the same as text, with its newline
   void make_watcher(client_id who);          // from now on it gets every broadcast
   void send_line(client_id who, const std::string& line);
   void broadcast(const std::string& line);   // with its newline; a watcher that is too slow misses lines and is told

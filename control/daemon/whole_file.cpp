@@ -66,6 +66,18 @@ int whole_file::replace_text(const std::string& text) const {
 }
 
 std::string whole_file::load(const std::function<std::string(const json&)>& read) const {
+  return load_text([&](const std::string& text) -> std::string {
+    const json in = json::parse(text, shallow, false);
+    if (in.is_discarded()) return "it is not JSON";
+    try {
+      return read(in);
+    } catch (const std::exception& e) {
+      return e.what();
+    }
+  });
+}
+
+std::string whole_file::load_text(const std::function<std::string(const std::string&)>& read) const {
   std::string text;
   const int fd = open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // what lies there may be a pipe: nobody waits for its other end
   struct stat s{};
@@ -74,16 +86,7 @@ std::string whole_file::load(const std::function<std::string(const json&)>& read
     if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode)) text = read_some(fd, std::min(static_cast<std::size_t>(s.st_size), bytes_max + 1));
     close(fd);
   }
-  std::string why = "it is not JSON";
-  if (text.size() > bytes_max) {
-    why = "it is larger than " + std::to_string(bytes_max) + " bytes";
-  } else if (const json in = json::parse(text, shallow, false); !in.is_discarded()) {
-    try {
-      why = read(in);
-    } catch (const std::exception& e) {
-      why = e.what();
-    }
-  }
+  const std::string why = text.size() > bytes_max ? "it is larger than " + std::to_string(bytes_max) + " bytes" : read(text);
   if (why.empty()) return "";
   const std::string aside = path_ + ".corrupt-" + std::to_string(std::time(nullptr));
   const bool kept = rename(path_.c_str(), aside.c_str()) == 0;

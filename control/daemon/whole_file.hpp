@@ -24,6 +24,7 @@ class whole_file {
   // Hands the content to `read`, which says what is wrong with it ("": nothing) or throws. Where there is no file nothing
   // happens. Returns "", or what could not be read, why, and where it is kept: a sentence without its end.
   std::string load(const std::function<std::string(const nlohmann::json&)>& read) const;
+  std::string load_text(const std::function<std::string(const std::string&)>& read) const;
 
  private:
   std::string path_;

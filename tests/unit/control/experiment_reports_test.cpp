@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "support.hpp"
 
 namespace chaos::daemon {
@@ -17,9 +19,13 @@ TEST(ExperimentReports, ComeBackAsTheyWereHandedIn) {
   const experiment_reports reports(folder.path());
   const json document{{"name", "Überlast"}, {"probes", json::array({json{{"p50_ns", 1}}})}};
   ASSERT_EQ(reports.save(3, document.dump(-1, ' ', true)), "");
-  json read;
+  std::string read;
   EXPECT_EQ(reports.load(3, read), "");
-  EXPECT_EQ(read, document);
+  EXPECT_EQ(json::parse(read), document);
+  ASSERT_EQ(reports.save(3, document.dump(1)), "");
+  EXPECT_EQ(reports.load(3, read), "");
+  EXPECT_EQ(json::parse(read), document);
+  EXPECT_EQ(read.find('\n'), std::string::npos) << "a reply is one line";
   EXPECT_NE(reports.load(4, read).find("gone"), std::string::npos);
 }
 
@@ -44,7 +50,7 @@ TEST(ExperimentReports, TheOldestMakeRoom) {
     EXPECT_EQ(kept.size(), std::min(id, fit));
     EXPECT_EQ(*kept.rbegin(), id);
   }
-  json read;
+  std::string read;
   EXPECT_NE(reports.load(3, read), "");
   EXPECT_EQ(reports.load(4, read), "");
 }
@@ -74,7 +80,7 @@ TEST(ExperimentReports, ADamagedOneIsKeptAside) {
   const experiment_reports reports(folder.path());
   ASSERT_EQ(reports.save(1, "{}"), "");
   std::ofstream(folder.path() + "/experiment-1.json", std::ios::trunc) << "{";
-  json read;
+  std::string read;
   EXPECT_NE(reports.load(1, read).find("kept as"), std::string::npos);
   EXPECT_TRUE(reports.keep({1}).empty());
 }
