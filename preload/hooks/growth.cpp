@@ -29,9 +29,7 @@ std::uint64_t growth(const frame& f) {
   const bool resizes = f.function == abi::function_id::ftruncate || f.function == abi::function_id::ftruncate64 ||
                        f.function == abi::function_id::fallocate || f.function == abi::function_id::fallocate64 ||
                        f.function == abi::function_id::posix_fallocate || f.function == abi::function_id::posix_fallocate64;
-  const bool writes = f.c.out || f.c.msg_out || f.c.end_of_transfer == transfer_end::sink || (f.c.stream && !f.c.in) ||
-                      (f.c.iov && (abi::function_table[static_cast<unsigned>(f.function)].classes & out_data)) || f.c.end >= 0;
-  if (!writes && !resizes) return 0;
+  if (!writes(f) && f.c.end < 0 && !resizes) return 0;
   long size = sys::session_files::size(f.c.fd);
   if (size < 0) return 0;
   long end = f.c.end;

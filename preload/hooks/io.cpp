@@ -104,7 +104,7 @@ road enter_descriptor(frame& f, abi::class_set row) {
   if (serve_ending(f, way)) { report_here(f, 0); return way; }
   if (f.acts_as & (cls::streams | cls::file_io)) limit_to(f, what.cap);
   f.twice = what.twice && output;
-  if (f.made.verdict.corrupting && (output || (f.acts_as & cls::file_io && (f.c.out || f.c.msg_out))) && !copy_out(f)) take_back(f, core::of(abi::effect::corrupt));
+  if (f.made.verdict.corrupting && (output || (f.acts_as & cls::file_io && writes(f))) && !copy_out(f)) take_back(f, core::of(abi::effect::corrupt));
   if (what.status) {
     way = http_answer(f, what.status);
     if (way != road::go) { report_here(f, 0); f.made.judged.count = 0; }
@@ -212,7 +212,7 @@ long leave(frame& f, long result, int& error) {
     }
     if (reads_stdio) f.d->stdio_in.fetch_add(moved, std::memory_order_relaxed);
     if (!f.peeks && !(f.c.stream && f.d->line.load(std::memory_order_relaxed))) consumed(*f.d, moved);
-  } else if (f.d && (f.acts_as & cls::file_io) && f.made.verdict.corrupting && !f.c.out && !f.c.msg_out) {
+  } else if (f.d && (f.acts_as & cls::file_io) && f.made.verdict.corrupting && !writes(f)) {
     if (lands_nowhere(f)) take_back(f, core::of(abi::effect::corrupt));
     else if (moved) corrupt_in(f, reads_stdio ? moved : least(moved, f.moves));
   }

@@ -29,6 +29,14 @@ int cut(frame& f, const iovec* iov, std::size_t n, std::uint64_t cap) {
 
 }  // namespace
 
+bool writes(const frame& f) {
+  using enum abi::function_id;
+  switch (f.function) {
+    case writev: case pwritev: case pwritev64: case pwritev2: case pwritev64v2: return true;
+    default: return f.c.out || f.c.msg_out || f.c.end_of_transfer == transfer_end::sink || (f.c.stream && !f.c.in);
+  }
+}
+
 std::uint64_t bytes_in_vector(const call& c) {
   if (c.iov) return total_of(*c.iov, static_cast<std::size_t>(*c.iov_count > 0 ? *c.iov_count : 0));
   if (c.msg_in) return total_of((*c.msg_in)->msg_iov, (*c.msg_in)->msg_iovlen);

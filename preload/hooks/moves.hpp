@@ -14,6 +14,9 @@ inline std::uint64_t least(std::uint64_t a, std::uint64_t b) { return a < b ? a 
 std::uint64_t bytes_in_vector(const call& c);
 inline std::uint64_t asked_bytes(const call& c) { return c.size ? *c.size : bytes_in_vector(c); }
 
+// Which way it moves them, where its classes do not say: over a file.
+bool writes(const frame& f);
+
 // The vector without its first `n` bytes, or as much of it as has room, in the frame's own. Returns its parts.
 std::size_t skip(frame& f, const iovec* iov, std::size_t count, std::uint64_t n);
 
