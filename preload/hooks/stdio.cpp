@@ -35,9 +35,15 @@ void mark_error(frame& f) {
 
 road as_stdio(frame& f, road way) {
   if (way == road::fail) {
-    if (f.function != abi::function_id::fclose) mark_error(f);
-    else if (f.made.verdict.end == effects::ending::none) way = road::go, f.error = 0, f.made.judged.count = 0;  // only a wait was cut short, and that is told
-    else close_all_the_same(f);
+    if (f.function != abi::function_id::fclose) {
+      mark_error(f);
+    } else if (f.made.verdict.end == effects::ending::none) {  // only a wait was cut short, and that is told
+      f.error = 0;
+      f.made.judged.count = 0;
+      way = road::go;
+    } else {
+      close_all_the_same(f);
+    }
   }
   if (way == road::done && f.result == 0 && (f.acts_as & in_data)) {
     f.c.stream->_flags |= stdio_eof;

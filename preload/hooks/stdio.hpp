@@ -39,7 +39,8 @@ std::size_t own_pieces(abi::function_id self, Pointer& at, std::size_t& n, FILE*
 
 // `room`: what a fortified form knows of the buffer.
 template <class Pointer, class Real>
-std::size_t own_items(abi::function_id self, Pointer& at, std::size_t& size, std::size_t& n, FILE* stream, const void* caller, Real real_call, std::size_t room = ~std::size_t{0}) {
+std::size_t own_items(abi::function_id self, Pointer& at, std::size_t& size, std::size_t& n, FILE* stream, const void* caller, Real real_call,
+                      std::size_t room = ~std::size_t{0}) {
   const std::size_t item = size, items = n;
   std::size_t all;
   if (__builtin_mul_overflow(item, items, &all) || all > room) return real_call();  // libc knows what that is
@@ -52,10 +53,11 @@ std::size_t own_items(abi::function_id self, Pointer& at, std::size_t& size, std
 // fputs: as fwrite, which can put a part of it down.
 template <class Write>
 int own_text(abi::function_id self, const char* text, FILE* stream, const void* caller, Write* write) {
+  const abi::class_set row = abi::function_table[static_cast<unsigned>(self)].classes;
   const std::size_t all = strlen(text);
   const void* at = text;
   std::size_t n = all;
-  if (!all) return run_slowly<abi::fails::eof, int>(self, abi::function_table[static_cast<unsigned>(self)].classes, call{.stream = stream}, caller, [] { return 1; });
+  if (!all) return run_slowly<abi::fails::eof, int>(self, row, call{.stream = stream}, caller, [] { return 1; });
   return own_pieces(self, at, n, stream, caller, [&] { return write(at, 1, n, stream); }) == all ? 1 : EOF;
 }
 

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 
+#include <csignal>
+
 namespace chaos::gate {
 namespace {
 
@@ -100,6 +102,30 @@ TEST_F(Stdio, AStreamWhoseClosingFailsIsClosed) {
   EXPECT_EQ(fcntl(number, F_GETFD), -1) << "nobody can close it again";
   EXPECT_EQ(lseek(file, 0, SEEK_END), 23);
   EXPECT_EQ(s.count(id).fired, 1u);
+}
+
+TEST_F(Stdio, AStreamIsClosedWhenAWaitForThatIsCutShort) {
+  struct sigaction quiet{}, before{};
+  quiet.sa_handler = [](int) {};
+  ASSERT_EQ(sigaction(SIGUSR1, &quiet, &before), 0);
+  FILE* const f = fopen(path.c_str(), "a");
+  const int number = fileno(f);
+  ASSERT_EQ(fwrite("kept", 1, 4, f), 4u);
+  const auto id = s.set("pause " + target + " 20s --on fclose");
+  std::atomic<bool> over{false};
+  std::thread signals([&, self = pthread_self()] {
+    EXPECT_TRUE(wait_until([&] { return s.count(id).matched >= 1; }));
+    EXPECT_TRUE(wait_until([&] { pthread_kill(self, SIGUSR1); return over.load(); }));
+  });
+  const int result = fclose(f);
+  over = true;
+  signals.join();
+  sigaction(SIGUSR1, &before, nullptr);
+  EXPECT_EQ(result, 0) << "closing is not what failed";
+  EXPECT_EQ(fcntl(number, F_GETFD), -1);
+  EXPECT_EQ(lseek(file, 0, SEEK_END), 27);
+  EXPECT_EQ(s.count(id).fired, 1u);
+  EXPECT_EQ(s.events(id).size(), 1u);
 }
 
 // --- corrupt
