@@ -436,6 +436,7 @@ abi::class_set classes_to_arm(const abi::rule& rule) {
   abi::class_set armed = rule.classes;
   if (rule.flags & abi::rule_flags::http) armed |= classes::streams;  // questions and answers are both followed
   if (rule.flags & abi::rule_flags::process_wide) armed |= ~(classes::alloc | classes::env | classes::api);  // whatever another thread does
+  armed |= abi::owed_by_arrivals(rule.kind, rule.classes);
   for (unsigned i = 0; i < rule.term_count; ++i) {
     switch (rule.terms[i].kind) {
       case abi::term_kind::cidr:

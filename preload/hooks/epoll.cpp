@@ -5,6 +5,11 @@
 //
 // A set inside another set, or among the descriptors of a poll, is not waited on itself: whoever waits on the outside has
 // it hold what is not due (calm_set), so that it is not readable, and lets it go on the way out (release_set).
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
 #include "own.hpp"
 #include "preload/runtime/accept_gate.hpp"
 #include "preload/runtime/connection.hpp"
@@ -123,6 +128,36 @@ bool holds_set(int fd) {
   return d && chaos::holds_set(*d);
 }
 
+// How much the program has ever sent: what was acknowledged, and what is on its way. 0: no TCP connection.
+std::uint64_t sent_bytes(const descriptor* d, int fd) {
+  if (!d || d->kind != descriptor_kind::tcp) return 0;
+  constexpr std::size_t acknowledged_at = 120;  // tcpi_bytes_acked (Linux 4.1), which libc's tcp_info does not have
+  alignas(8) unsigned char info[acknowledged_at + 8];
+  socklen_t n = sizeof info;
+  std::uint64_t acknowledged = 0;
+  int queued = 0;
+  if (sys::get_option(fd, IPPROTO_TCP, TCP_INFO, info, &n) != 0 || n < sizeof info) return 0;
+  memcpy(&acknowledged, info + acknowledged_at, sizeof acknowledged);
+  sys::control(fd, SIOCOUTQ, &queued);
+  return acknowledged + static_cast<std::uint64_t>(queued);
+}
+
+// A held watch that trusts edges, of which only the readiness to send is to be seen. Every wait that ends makes an edge anew,
+// as its hold is lifted then: told of each, a program that waits again and again would spin until the input is due. Nothing
+// was sent since it was told, so it knows; in case that it was told no meanwhile, it is told again after a slice.
+bool knows_it_may_send(watch& x, std::uint32_t shown) {
+  if (!(x.events & EPOLLET) || (x.events & EPOLLONESHOT) || (shown & ~(EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND))) return false;
+  const std::uint64_t now = sys::now_ns(), sent = sent_bytes(entry_of(x.fd), x.fd);
+  if (x.told_out_ns && now < x.told_out_ns + slice_ns && sent == x.told_out_bytes) {
+    x.tell_out_again_ns = x.told_out_ns + slice_ns;
+    return true;
+  }
+  x.told_out_ns = now;
+  x.told_out_bytes = sent;
+  x.tell_out_again_ns = 0;
+  return false;
+}
+
 // Is there anything in the set that could be held back at all?
 bool needs_care(epoll_set& s, const rule_view& v, unsigned depth) {
   if (s.held) return true;
@@ -162,6 +197,10 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
   };
   bool spun = false;
   for (;;) {
+    if (s.generation.load(std::memory_order_relaxed) != v->generation.load(std::memory_order_relaxed)) {
+      leave();  // and what the kernel shows is what the program wants
+      reload_set(s, w.epfd, *v);
+    }
     std::uint64_t now = sys::now_ns(), due = never;
     bool slices = false;
     for (unsigned i = 0; i < s.count; ++i) {
@@ -178,7 +217,11 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
       if (!x.held && !waiting_connect) continue;
       const hold h = held_back(w, x, *v);
       slices = true;
-      if (h.any()) {
+      if (h.any() && x.tell_out_again_ns && now >= x.tell_out_again_ns) {
+        x.tell_out_again_ns = 0;
+        lift(w, s, x);  // makes an edge
+      } else if (h.any()) {
+        if (x.tell_out_again_ns && x.tell_out_again_ns < due) due = x.tell_out_again_ns;
         if (!x.held) { x.held = true; ++s.held; }
         x.due_ns = h.until;
         if ((h.all || h.send) && !x.masked) mask_watch(w.epfd, x, x.events & ~h.hidden());
@@ -231,7 +274,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
           x->due_ns = h.until;
           quieten(w, *x, h, e.events);
           e.events &= ~h.hidden();
-          if (!e.events) continue;
+          if (!e.events || knows_it_may_send(*x, e.events)) continue;
         } else if (h.gone) {
           e.events &= ~input_bits;
           if (!e.events) {
@@ -329,12 +372,11 @@ int own_epoll_pwait2(abi::function_id self, int fd, epoll_event* events, int roo
 
 int own_epoll_ctl(int fd, int op, int target, epoll_event* event) {
   if (op != EPOLL_CTL_ADD && !inside()) put_back_absent(fd, target);
-  const int result = real.epoll_ctl(fd, op, target, event);
-  if (result != 0 || inside()) return result;
   const int before = errno;
-  if (const rule_view* v = current_view(); v && (v->classes & gated_classes)) followed_ctl(fd, op, target, event, *v);
+  const rule_view* v = inside() ? nullptr : current_view();
   errno = before;
-  return result;
+  if (!v || !(v->classes & gated_classes)) return real.epoll_ctl(fd, op, target, event);
+  return followed_ctl(fd, op, target, event, *v);
 }
 
 void refire(int fd) {

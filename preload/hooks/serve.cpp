@@ -30,7 +30,7 @@ void end_connection(frame& f) {
 bool meet_black_hole(frame& f, road& way) {
   const effects::verdict& v = f.made.verdict;
   const std::uint32_t ender = v.ender->rule->id;
-  black_hole(*f.d, ender, v.until_ns);
+  black_hole(*f.d, *v.ender->rule, v.until_ns);
   if (nonblocking(f)) remember_held(f.c.fd);
   if (v.until_ns && !(f.acts_as & in_data)) {  // taken, and never seen again: the connection is going to close
     f.error = 0;

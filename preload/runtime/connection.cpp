@@ -124,7 +124,7 @@ void heal_held() {
     if (fd < 0) continue;
     descriptor* d = entry_of(fd);
     const std::uint64_t now = sys::now_ns();
-    if (d && (d->redirected.load(std::memory_order_acquire) ? rule_in_force(d->redirect_rule, now) : output_held_until(*d, now) != 0)) continue;
+    if (d && (d->redirected.load(std::memory_order_acquire) ? rule_in_force(d->redirect_rule, now) : output_held_until(*d, now) != 0 || in_black_hole(*d, now))) continue;
     int taken = fd + 1;
     if (!slot.compare_exchange_strong(taken, 0, std::memory_order_relaxed)) continue;
     held_count.fetch_sub(1, std::memory_order_relaxed);

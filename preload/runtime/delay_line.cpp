@@ -5,9 +5,11 @@
 
 #include "accept_gate.hpp"
 #include "bucket.hpp"
+#include "connection.hpp"
 #include "datagram_line.hpp"
 #include "decide.hpp"
 #include "http.hpp"
+#include "output_hold.hpp"
 #include "owner.hpp"
 #include "pool.hpp"
 #include "reorder.hpp"
@@ -26,6 +28,7 @@ delay_line* take_line() {
   l->consumed = l->seen = l->latest_due_ns = l->end_due_ns = l->last_arrival_ns = 0;
   l->first = l->count = l->step = l->rule = l->blackhole_rule = l->bandwidth_rule = 0;
   l->blackhole_until_ns = l->rate = l->empty_ns = 0;
+  l->blackhole_classes = 0;
   l->shared = nullptr;
   l->end_seen = l->head_judged = l->head_lost = l->head_twice = l->head_given = false;
   l->overtaken = nullptr;
@@ -126,8 +129,42 @@ bool take_twice(descriptor& d) {
   return true;
 }
 
+namespace {
+bool may_stand_still(const descriptor& d, const rule_view& v) {
+  if (!(d.role & abi::classes::stream_in) || d.listening || !v.any_arrival) return false;
+  const unsigned n = v.bank->count < abi::rule_max ? v.bank->count : abi::rule_max;
+  for (unsigned i = 0; i < n; ++i) {
+    const abi::rule& r = v.bank->rules[i];
+    if ((d.mask[i / 64] >> (i % 64) & 1) && (core::of(r.kind) & core::standing_effects) && (r.classes & abi::classes::stream_in)) return true;
+  }
+  return false;
+}
+
+// Something has arrived, and nobody has read it: a rule may have the stream stand still from here on, as the read would be told.
+// Else a program that waits, and reads only then, would find nothing, or hang in a read that may block.
+void ask_whether_it_stands(descriptor& d, int fd, const rule_view& v, abi::function_id function, const void* caller) {
+  const std::uint64_t now = sys::now_ns();
+  if (in_black_hole(d, now)) return;
+  const queue q = queued(d, fd);
+  if (!q.bytes && !q.end) return;
+  std::uint64_t plain[4];
+  for (unsigned i = 0; i < 4; ++i) plain[i] = d.mask[i];
+  if (d.http_rules) http_filter_out(v, plain);
+  decision made;
+  decide({.function = function, .acts_as = abi::classes::stream_in, .kinds = core::standing_effects, .size = q.bytes, .bytes = q.bytes, .now_ns = now},
+         plain, &d, v, caller, made);
+  const effects::verdict& what = made.verdict;
+  if (what.end != effects::ending::blackhole) return undecide(made);  // not now, or a share only: the read decides
+  black_hole(d, *what.ender->rule, what.until_ns);
+  remember_held(fd);
+  report_fired(made, d, fd, 0, caller, abi::event_flags::gated);
+}
+
+bool is_wait(abi::function_id f) { return abi::function_table[static_cast<unsigned>(f)].classes & abi::classes::readiness; }
+}  // namespace
+
 bool gates_any(const descriptor& d, const rule_view& v) {
-  return d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed) || has_gap(d.gap_out) || d.redirected.load(std::memory_order_relaxed) || gates(d, v);
+  return may_stand_still(d, v) || d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed) || has_gap(d.gap_out) || d.redirected.load(std::memory_order_relaxed) || gates(d, v);
 }
 
 namespace {
@@ -164,12 +201,13 @@ std::uint64_t take_charge(descriptor& d, delay_line& line, std::uint64_t now_ns)
 
 namespace {
 
-// Nothing moves, until the rule goes or the connection closes.
-bool in_black_hole(descriptor& d, int fd, delay_line& line, std::uint64_t now, due& out) {
+// Nothing comes, until the rule goes or the connection closes.
+bool stands_still(descriptor& d, int fd, delay_line& line, std::uint64_t now, due& out) {
   if (!rule_in_force(line.blackhole_rule, now)) {
     line.blackhole_rule = 0;
     return false;
   }
+  if (!(line.blackhole_classes & abi::classes::stream_in)) return false;
   out.gated = out.blocked = true;
   out.next_ns = line.blackhole_until_ns ? line.blackhole_until_ns : now + 3'600'000'000'000;
   if (out.next_ns <= now) {  // its time is up: the connection closes
@@ -231,13 +269,14 @@ void find_due(const delay_line& line, std::uint64_t now, due& out) {
 
 due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, const void* caller) {
   due out;
+  if (is_wait(function) && may_stand_still(d, v)) ask_whether_it_stands(d, fd, v, function, caller);
   if (!gates(d, v)) return out;
   if (d.listening) return look_at_connections(d, fd, v, function, caller);
   if (!lock(d)) return out;
   delay_line* const line = line_of(d);
   if (!line) { unlock(d); return out; }
   const std::uint64_t now = sys::now_ns();
-  if (line->blackhole_rule && in_black_hole(d, fd, *line, now, out)) { unlock(d); return out; }
+  if (line->blackhole_rule && stands_still(d, fd, *line, now, out)) { unlock(d); return out; }
   if (d.role & abi::classes::datagrams) {
     out = look_at_datagrams(d, fd, *line, v, function, caller);
     unlock(d);

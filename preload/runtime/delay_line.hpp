@@ -29,6 +29,7 @@ struct delay_line {
   std::uint32_t rule;                 // whose delay it is (the latest one)
   std::uint64_t stamped_since_ns;     // datagrams: the kernel keeps receive times since then; 0: it was not asked to
   std::uint32_t blackhole_rule;       // nothing moves while this rule is in force
+  abi::class_set blackhole_classes;   // ways that it cuts off
   std::uint64_t blackhole_until_ns;   // then the connection closes; 0: it does not
   std::uint32_t bandwidth_rule;       // data is released at `rate` while this rule is in force
   std::uint64_t rate, empty_ns;       // virtual time: when the bucket is empty
@@ -76,7 +77,8 @@ bool take_twice(descriptor& d);
 bool gates(const descriptor& d, const rule_view& v);
 // The same, as far as it is known without asking the kernel what has arrived.
 bool holds(const descriptor& d);
-// Like gates, for connects that are not to be seen finished and for black-holed output too.
+// Like gates, for connects that are not to be seen finished, for black-holed output, and for streams that a rule may have
+// stand still as soon as something has arrived: what waits ask.
 bool gates_any(const descriptor& d, const rule_view& v);
 
 }  // namespace chaos

@@ -256,10 +256,13 @@ void nothing_concerns(int fd) {
 void forget(int fd) {
   if (static_cast<unsigned>(fd) >= descriptor_count) return;
   forget_absent(fd);
+  if (descriptor_table[fd].set_loaded.load(std::memory_order_relaxed) && !in_vfork_child()) {
+    descriptor_table[fd].set_loaded.store(false, std::memory_order_relaxed);
+    forget_set(fd);
+  }
   if (descriptor_table[fd].head.load(std::memory_order_relaxed) == 0 && descriptor_table[fd].inode == 0) return;
   if (in_vfork_child()) return;
   descriptor& d = descriptor_table[fd];
-  if (d.kind == descriptor_kind::epoll) forget_set(fd);
   if (!lock(d)) { d.head.store(0, std::memory_order_release); return; }
   begin_identity(d, 0);
   d.head.store(0, std::memory_order_release);

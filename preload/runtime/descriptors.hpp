@@ -86,6 +86,7 @@ struct alignas(64) descriptor {
   bool connecting;                       // connect said EINPROGRESS: calling it again asks how it goes
   std::atomic<bool> edge_owed;           // told "not yet" after an edge that no known set can repeat: the set repeats it once it is known
   bool http_rules;                       // rules about HTTP messages are among those that match
+  std::atomic<bool> set_loaded;          // an epoll descriptor whose registrations are known (epoll_sets)
   std::atomic<bool> http_over;           // it does not speak HTTP, or no longer
   // In; files: reads and writes.
   sole_rule sole_in;

@@ -1,9 +1,11 @@
 #include "epoll_sets.hpp"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
 #include "busy_word.hpp"
+#include "real.hpp"
 #include "chaos/abi/session.hpp"
 
 namespace chaos {
@@ -23,6 +25,7 @@ epoll_set* slot_of(int epfd, bool make) {
       s.generation = 0;
       s.change = 0;
       s.count = s.held = 0;
+      if (descriptor* const d = entry_of(epfd)) d->set_loaded.store(true, std::memory_order_relaxed);
       return &s;
     }
   }
@@ -97,24 +100,58 @@ std::uint64_t parse(const char*& p, unsigned base) {
   }
 }
 
+struct registration { int fd; std::uint32_t events; std::uint64_t data; };
+
 // "tfd:        8 events:       19 data:                8  pos:0 ino:.. sdev:.."
-void load_line(epoll_set& s, const char* line, const rule_view& v, const watch* old, unsigned old_count) {
-  if (strncmp(line, "tfd:", 4) != 0) return;
+bool read_line(const char* line, registration& r) {
+  if (strncmp(line, "tfd:", 4) != 0) return false;
   const char* p = line + 4;
-  const int fd = static_cast<int>(parse(p, 10));
+  r.fd = static_cast<int>(parse(p, 10));
   p = strstr(p, "events:");
-  if (!p) return;
+  if (!p) return false;
   p += 7;
-  const auto events = static_cast<std::uint32_t>(parse(p, 16));
+  r.events = static_cast<std::uint32_t>(parse(p, 16));
   p = strstr(p, "data:");
-  if (!p) return;
+  if (!p) return false;
   p += 5;
-  const std::uint64_t data = parse(p, 16);
-  if (!concerned(fd, v)) return;
-  watch w{data, 0, fd, events, false, false};
-  for (unsigned i = 0; i < old_count; ++i)
-    if (old[i].fd == fd && old[i].masked) w = old[i];  // what the kernel shows is our mask, not the program's wish
-  insert(s, w);
+  r.data = parse(p, 16);
+  return true;
+}
+
+// What the kernel has in the set.
+template <class Take>
+void for_each_registration(int epfd, Take take) {
+  abi::path_buffer path;
+  path.add("/proc/self/fdinfo/").add(static_cast<std::uint64_t>(epfd));
+  const int info = sys::open_file(path.text, O_RDONLY | O_CLOEXEC);
+  if (info < 0) return;
+  char buffer[4096];
+  std::size_t have = 0;
+  for (;;) {
+    const long got = sys::read_from(info, buffer + have, sizeof buffer - 1 - have);
+    if (got <= 0) break;
+    have += static_cast<std::size_t>(got);
+    buffer[have] = 0;
+    char* line = buffer;
+    for (char* end; (end = strchr(line, '\n')); line = end + 1) {
+      *end = 0;
+      if (registration r; read_line(line, r)) take(r);
+    }
+    have -= static_cast<std::size_t>(line - buffer);
+    memmove(buffer, line, have);
+    if (have >= sizeof buffer - 1) have = 0;
+  }
+  sys::close_fd(info);
+}
+
+// A set that was loaded before the rules changed: meanwhile, with no rule in force, nobody saw whether its descriptor was closed
+// and is another set by now.
+bool still_registered(int epfd, const watch& w) {
+  bool found = w.absent;
+  for_each_registration(epfd, [&](const registration& r) {
+    if (r.fd == w.fd && r.data == w.data && (w.masked || (r.events | EPOLLERR | EPOLLHUP) == (w.events | EPOLLERR | EPOLLHUP))) found = true;
+  });
+  return found;
 }
 
 void load(epoll_set& s, int epfd, const rule_view& v) {
@@ -124,28 +161,13 @@ void load(epoll_set& s, int epfd, const rule_view& v) {
   s.watches = nullptr;
   s.count = s.capacity = s.held = 0;
   s.mapped_bytes = 0;
-  abi::path_buffer path;
-  path.add("/proc/self/fdinfo/").add(static_cast<std::uint64_t>(epfd));
-  const int info = sys::open_file(path.text, O_RDONLY | O_CLOEXEC);
-  if (info >= 0) {
-    char buffer[4096];
-    std::size_t have = 0;
-    for (;;) {
-      const long got = sys::read_from(info, buffer + have, sizeof buffer - 1 - have);
-      if (got <= 0) break;
-      have += static_cast<std::size_t>(got);
-      buffer[have] = 0;
-      char* line = buffer;
-      for (char* end; (end = strchr(line, '\n')); line = end + 1) {
-        *end = 0;
-        load_line(s, line, v, old, old_count);
-      }
-      have -= static_cast<std::size_t>(line - buffer);
-      memmove(buffer, line, have);
-      if (have >= sizeof buffer - 1) have = 0;
-    }
-    sys::close_fd(info);
-  }
+  for_each_registration(epfd, [&](const registration& r) {
+    if (!concerned(r.fd, v)) return;
+    watch w{.data = r.data, .fd = r.fd, .events = r.events};
+    for (unsigned i = 0; i < old_count; ++i)
+      if (old[i].fd == r.fd && old[i].masked) w = old[i];  // what the kernel shows is our mask, not the program's wish
+    insert(s, w);
+  });
   for (unsigned i = 0; i < old_count; ++i)
     if (old[i].absent) insert(s, old[i]);
   if (old) sys::unmap(old, old_bytes);
@@ -166,18 +188,21 @@ bool holds_set(const descriptor& d) { return d.kind == descriptor_kind::epoll; }
 
 void sets_changed() { change.fetch_add(1, std::memory_order_relaxed); }
 
+void reload_set(epoll_set& s, int epfd, const rule_view& v) {
+  const std::uint32_t now = change.load(std::memory_order_relaxed);
+  s.generation.store(0, std::memory_order_relaxed);
+  load(s, epfd, v);
+  repeat_owed_edges(s, epfd);
+  s.change = now;
+  s.generation.store(v.generation.load(std::memory_order_relaxed), std::memory_order_release);  // at last: others look at it without the lock
+}
+
 epoll_set* lock_set(int epfd, const rule_view& v) {
   epoll_set* s = slot_of(epfd, true);
   const std::uint32_t generation = v.generation.load(std::memory_order_relaxed), now = change.load(std::memory_order_relaxed);
   if (!s || (s->generation.load(std::memory_order_acquire) == generation && s->change == now && s->count == 0)) return nullptr;
   if (!take_word(s->busy)) return nullptr;
-  if (s->generation != generation || s->change != now) {
-    s->generation.store(0, std::memory_order_relaxed);
-    load(*s, epfd, v);
-    repeat_owed_edges(*s, epfd);
-    s->change = now;
-    s->generation.store(generation, std::memory_order_release);  // at last: others look at it without the lock
-  }
+  if (s->generation != generation || s->change != now) reload_set(*s, epfd, v);
   if (s->count == 0) { unlock_set(*s); return nullptr; }
   return s;
 }
@@ -195,16 +220,25 @@ watch* find_watch(epoll_set& s, std::uint64_t data) {
   return at < s.count && s.watches[at].data == data ? &s.watches[at] : nullptr;
 }
 
-void followed_ctl(int epfd, int op, int fd, const epoll_event* event, const rule_view& v) {
+int followed_ctl(int epfd, int op, int fd, epoll_event* event, const rule_view& v) {
+  const int before = errno;
   const bool wanted = op != EPOLL_CTL_DEL && event && concerned(fd, v);
   epoll_set* s = slot_of(epfd, false);
-  if (!s || !take_word(s->busy)) return;
-  if (s->generation == v.generation.load(std::memory_order_relaxed)) {
+  // Locked before the kernel knows: another thread that waits on the set may be told of it at once, and what that one then holds
+  // back would be forgotten here, with a registration that the kernel has disarmed.
+  if (s && !take_word(s->busy)) s = nullptr;
+  errno = before;
+  const int result = real.epoll_ctl(epfd, op, fd, event);
+  if (!s) return result;
+  const int error = errno;
+  if (result == 0 && s->generation != 0) {  // of older rules as well: a thread may be waiting with what was known then
     const int at = index_of_fd(*s, fd);
     if (at >= 0) remove_at(*s, static_cast<unsigned>(at));
-    if (wanted) insert(*s, {event->data.u64, 0, fd, event->events, false, false});
+    if (wanted) insert(*s, {.data = event->data.u64, .fd = fd, .events = event->events});
   }
   unlock_set(*s);
+  errno = error;
+  return result;
 }
 
 void forget_set(int epfd) {
@@ -275,8 +309,9 @@ bool for_each_watch(int fd, void (*f)(int epfd, watch& w)) {
   for (epoll_set& s : sets) {
     const int epfd = s.fd.load(std::memory_order_acquire) - 1;
     if (epfd < 0 || !take_word(s.busy)) continue;
+    const bool current = s.generation.load(std::memory_order_relaxed) == page_generation();
     for (unsigned i = 0; i < s.count; ++i)
-      if (s.watches[i].fd == fd) f(epfd, s.watches[i]), any = true;
+      if (s.watches[i].fd == fd && (current || still_registered(epfd, s.watches[i]))) f(epfd, s.watches[i]), any = true;
     unlock_set(s);
   }
   return any;

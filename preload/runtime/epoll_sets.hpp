@@ -12,13 +12,16 @@ namespace chaos {
 
 struct watch {
   std::uint64_t data;      // what the program gets back
-  std::uint64_t due_ns;    // while held
+  std::uint64_t due_ns = 0;  // while held
   int fd;
   std::uint32_t events;    // what the program registered
-  bool held;               // its input (or all of it) is not to be seen now
-  bool masked;             // the kernel's registration is not the program's: put it back
+  bool held = false;       // its input (or all of it) is not to be seen now
+  bool masked = false;     // the kernel's registration is not the program's: put it back
   bool absent = false;     // taken out of the kernel's set altogether, until it is unmasked
   bool silent = false;     // masked down to one last event; never again while it is silent: each mask makes an event anew
+  std::uint64_t told_out_ns = 0;       // when its readiness to send was last told of while its input was held
+  std::uint64_t told_out_bytes = 0;    // and how much had been sent then
+  std::uint64_t tell_out_again_ns = 0; // told so lately that it was left out this time; 0: nothing was left out
 };
 
 struct epoll_set {
@@ -39,7 +42,8 @@ bool relock_set(epoll_set& s);
 void unlock_set(epoll_set& s);
 
 watch* find_watch(epoll_set& s, std::uint64_t data);
-void followed_ctl(int epfd, int op, int fd, const epoll_event* event, const rule_view& v);
+int followed_ctl(int epfd, int op, int fd, epoll_event* event, const rule_view& v);  // epoll_ctl itself, and what it changes here
+void reload_set(epoll_set& s, int epfd, const rule_view& v);  // locked: the rules have changed
 
 void forget_set(int epfd);       // the epoll descriptor was closed or is new
 bool holds_set(const descriptor& d);  // is it a set of epoll?

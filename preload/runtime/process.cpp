@@ -60,9 +60,10 @@ void fill(rule_view& v, std::uint32_t generation) {
     v.classes |= r.classes;
     if ((r.classes & abi::classes::alloc) && core::target_matches(r, bank, allocation, nullptr)) v.memory[i / 64] |= std::uint64_t{1} << (i % 64);
     if (r.kind == abi::effect::enomem && (r.flags & abi::rule_flags::has_budget)) v.any_budget = true;
+    v.classes |= abi::owed_by_arrivals(r.kind, r.classes);
     if (r.flags & abi::rule_flags::http) v.classes |= abi::classes::streams;  // both directions are followed
     if (r.classes & (abi::classes::data | abi::classes::connect | abi::classes::accept)) sockets = true;
-    if ((core::of(r.kind) & core::datagram_arrival_effects) && (r.classes & (abi::classes::stream_in | abi::classes::datagram_in))) v.any_arrival = true;
+    if ((core::of(r.kind) & (core::datagram_arrival_effects | core::standing_effects)) && (r.classes & (abi::classes::stream_in | abi::classes::datagram_in))) v.any_arrival = true;
   }
   v.asked = v.classes;
   // What the shim itself needs to keep track of descriptors while rules about them are in force.

@@ -144,4 +144,10 @@ inline constexpr std::uint32_t http = 64;           // acts on HTTP messages: co
 inline constexpr std::uint32_t http_path = 128;     // and only on those that its terms mean
 }  // namespace rule_flags
 
+// Classes of the arrivals that may owe what a rule delays: a sender that does not block goes on, and what comes next is later.
+constexpr class_set owed_by_arrivals(effect kind, class_set acts_as) {
+  if (kind != effect::latency && kind != effect::loss && kind != effect::partition) return 0;
+  return (acts_as & classes::stream_out ? classes::stream_in : 0) | (acts_as & classes::datagram_out ? classes::datagram_in : 0);
+}
+
 }  // namespace chaos::abi
