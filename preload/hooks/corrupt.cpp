@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "moves.hpp"
+#include "outcome.hpp"
 
 namespace chaos::hooks {
 
@@ -39,9 +40,12 @@ bool copy_out(frame& f) {
   f.moves = n;
   const bool stream = f.acts_as == cls::stream_out;
   const std::uint64_t offset = stream ? f.d->out_bytes.load(std::memory_order_relaxed) : 0;
+  std::uint32_t idle = 0;  // rules that flipped nothing
   for (unsigned i = 0; i < f.made.judged.count; ++i)
-    if (f.made.judged.fired[i].rule->kind == abi::effect::corrupt && !f.made.judged.fired[i].rule->dry_run)
-      effects::corrupt::flip(f.made.judged.fired[i], stream, offset, to, n);
+    if (f.made.judged.fired[i].rule->kind == abi::effect::corrupt && !f.made.judged.fired[i].rule->dry_run &&
+        !effects::corrupt::flip(f.made.judged.fired[i], stream, offset, to, n))
+      idle |= 1u << i;
+  take_back_those(f, idle);
   return true;
 }
 
@@ -53,20 +57,23 @@ bool lands_nowhere(const frame& f) {
 void corrupt_in(frame& f, std::uint64_t n) {
   const bool stream = f.acts_as == cls::stream_in;
   const std::uint64_t offset = !stream ? 0 : (f.c.stream ? f.d->stdio_in : f.d->in_bytes).load(std::memory_order_relaxed);
+  std::uint32_t idle = 0;  // rules that flipped nothing
   for (unsigned i = 0; i < f.made.judged.count; ++i) {
     const core::fired_rule& rule = f.made.judged.fired[i];
     if (rule.rule->kind != abi::effect::corrupt || rule.rule->dry_run) continue;
-    std::uint64_t done = 0;
+    std::uint64_t done = 0, flipped = 0;
     const auto part = [&](void* p, std::uint64_t room) {
       const std::uint64_t here = least(room, n - done);
-      effects::corrupt::flip(rule, stream, offset + done, static_cast<unsigned char*>(p), here);
+      flipped += effects::corrupt::flip(rule, stream, offset + done, static_cast<unsigned char*>(p), here);
       done += here;
     };
-    if (f.c.in) { part(*f.c.in, n); continue; }
-    const iovec* iov = f.c.iov ? *f.c.iov : f.c.msg_in ? (*f.c.msg_in)->msg_iov : nullptr;
+    if (f.c.in) part(*f.c.in, n);
+    const iovec* iov = f.c.in ? nullptr : f.c.iov ? *f.c.iov : f.c.msg_in ? (*f.c.msg_in)->msg_iov : nullptr;
     const std::size_t count = f.c.iov ? static_cast<std::size_t>(*f.c.iov_count) : f.c.msg_in ? (*f.c.msg_in)->msg_iovlen : 0;
     for (std::size_t k = 0; iov && k < count && done < n; ++k) part(iov[k].iov_base, iov[k].iov_len);
+    if (!flipped) idle |= 1u << i;
   }
+  take_back_those(f, idle);
 }
 
 }  // namespace chaos::hooks

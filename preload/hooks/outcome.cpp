@@ -27,14 +27,22 @@ void report_fired_here(frame& f, std::uint64_t bytes, std::uint8_t flags) {
   report_fired(f.made, text, connection, bytes, f.caller, flags);
 }
 
-void take_back(frame& f, core::effect_set kinds) {
+void take_back_those(frame& f, std::uint32_t which) {
+  static_assert(core::fired_max <= 32);
   unsigned kept = 0;
   for (unsigned i = 0; i < f.made.judged.count; ++i) {
     const core::fired_rule& r = f.made.judged.fired[i];
-    if (core::of(r.rule->kind) & kinds) r.state->fired.fetch_sub(1, std::memory_order_relaxed);
+    if (which >> i & 1) r.state->fired.fetch_sub(1, std::memory_order_relaxed);
     else f.made.judged.fired[kept++] = r;
   }
   f.made.judged.count = kept;
+}
+
+void take_back(frame& f, core::effect_set kinds) {
+  std::uint32_t which = 0;
+  for (unsigned i = 0; i < f.made.judged.count; ++i)
+    if (core::of(f.made.judged.fired[i].rule->kind) & kinds) which |= 1u << i;
+  take_back_those(f, which);
 }
 
 }  // namespace chaos::hooks

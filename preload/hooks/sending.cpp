@@ -40,6 +40,8 @@ bool send_through_bucket(frame& f) {
   std::uint64_t more = piece + effects::bandwidth::bytes_in(now - through, rate);
   if (more > f.moves || datagram) more = f.moves;
   through_bucket(bucket, more, rate, now, true);
+  for (unsigned i = 0; i < f.made.judged.count; ++i)  // the rest is another call's, which counts it
+    if (f.made.judged.fired[i].rule == &r) f.made.judged.fired[i].delay_ns = effects::bandwidth::time_of(more, rate);
   if (more < f.made.verdict.cap) f.made.verdict.cap = more;
   return true;
 }

@@ -86,6 +86,18 @@ TEST_F(Gate, SlowRatesAreCarriedTo3PercentInTheMedianOfThree) {  // all at one t
     EXPECT_NEAR(median_of_three(runs[i]), 1, tolerance) << slow[i / std::size(directions)].rate << " " << name_of(directions[i % std::size(directions)]);
 }
 
+// A sender that does not block asks for more than may go at a time: each call counts what it moved, not what it asked for.
+TEST_F(Gate, TheCountedTimeIsThatOfTheBytesThatWent) {
+  for (const direction& d : directions) {
+    tcp_pair p;
+    const example e{"1MB/s", 1e6, 300'000};
+    const auto id = s.set(rule_for(p, e, d));
+    measured(p, e, d);
+    EXPECT_NEAR(static_cast<double>(s.count(id).delayed_ns) / 1e9, 0.3, 0.05) << name_of(d);
+    s.remove(id);
+  }
+}
+
 class FastBandwidth : public Gate, public testing::WithParamInterface<direction> {};
 INSTANTIATE_TEST_SUITE_P(By, FastBandwidth, testing::ValuesIn(directions), [](const auto& info) { return name_of(info.param); });
 

@@ -82,6 +82,27 @@ TEST_F(Gate, LossAndDuplicationAreShares) {
   }
 }
 
+// A share of the bytes is of many calls none: those were not injected into, and nothing else says so.
+TEST_F(Gate, CallsInWhichNothingWasFlippedDoNotCount) {
+  for (const bool up : {false, true}) {
+    tcp_pair p;
+    const auto id = s.set("corrupt " + p.target() + " 0.01" + (up ? " --direction up" : ""));
+    std::size_t changed = 0;
+    for (int n = 0; n < 500; ++n) {
+      char b[10];
+      put(up ? p.near : p.far, std::string(10, 'x'));
+      ASSERT_EQ(recv(up ? p.far : p.near, b, sizeof b, MSG_WAITALL), 10);
+      changed += std::string(b, 10) != std::string(10, 'x');
+    }
+    EXPECT_GT(changed, 15u);  // 48 calls, ± 5 standard deviations
+    EXPECT_LT(changed, 85u);
+    EXPECT_EQ(s.count(id).matched, 500u);
+    EXPECT_EQ(s.count(id).fired, changed);
+    EXPECT_EQ(s.events(id).size(), changed);
+    s.remove(id);
+  }
+}
+
 TEST_F(Gate, CorruptionIsAShareOfTheBytes) {
   for (const double p : {0.001, 0.02}) {
     tcp_pair pair;

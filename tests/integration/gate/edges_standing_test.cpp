@@ -134,7 +134,8 @@ TEST_F(Standing, OutputGoesOnAtFullSpeedWhileInputIsHeld) {
     std::size_t sent = 0;
     while (sent < size && monotonic_ms() - start < 10'000) {
       ASSERT_EQ(epoll_wait(set, &e, 1, 5000), 1) << name_of(o) << " " << sent;
-      for (ssize_t n; sent < size && (n = send(c.near, block.data(), std::min(block.size(), size - sent), MSG_NOSIGNAL)) > 0;) sent += static_cast<std::size_t>(n);
+      const auto more = [&] { return send(c.near, block.data(), std::min(block.size(), size - sent), MSG_NOSIGNAL); };
+      for (ssize_t n; sent < size && (n = more()) > 0;) sent += static_cast<std::size_t>(n);
     }
     peer.join();
     EXPECT_EQ(heard, size) << name_of(o);
