@@ -35,6 +35,9 @@ struct parser {
       }
       if (word.size() > 1 && word[0] == '-') {
         if (auto r = flag(word); !r) return r;
+      } else if (!out.command && word == "help") {  // chaos-ctl help set
+        out.help = true;
+        ++at;
       } else if (!out.command) {
         out.command = find_command(word);
         if (!out.command) return rules::unknown_word(problem_code::unknown_command, "command", word, command_names());
@@ -108,6 +111,11 @@ result<done> parse_command_line(std::span<const std::string> typed, invocation& 
   if (auto r = parser{typed, into}.run(); !r) return r;
   if (!into.command && !into.help && !into.version)
     return problem{problem_code::missing_word, "no command was given; see chaos-ctl --help", "", command_names()};
+  if (into.command && !*into.command->arguments && !into.words.empty() && !into.help) {
+    const std::string name = into.command->name;
+    const std::string instead = name == "stop" ? ": it ends everything; `chaos-ctl rm` ends one rule" : "";
+    return problem{problem_code::unexpected_word, name + " takes no argument, but got '" + into.words[0] + "'" + instead, into.words[0], {}};
+  }
   return done{};
 }
 

@@ -43,6 +43,9 @@ REFUSED = [
     (["set", "latency", "*", "1ms"], "needs_everything", "", "--everything"),
     (["set", "down", "a:1", "--how", "sideways"], "bad_value", "sideways", "refuse"),
     (["set", "duplicate", "tcp://a:1", "10%"], None, None, ""),
+    (["list", "latency-1"], "unexpected_word", "latency-1", "list takes no argument"),
+    (["watch", "latency-1"], "unexpected_word", "latency-1", "watch takes no argument"),
+    (["stop", "3"], "unexpected_word", "3", "chaos-ctl rm"),
 ]
 
 

@@ -60,6 +60,15 @@ TEST(CommandLine, LeavesEverythingBehindTheProgramToTheProgram) {
   }
 }
 
+TEST(CommandLine, HelpIsACommandToo) {
+  EXPECT_TRUE(parse({"help"}).what.help);
+  const auto p = parse({"help", "set"});
+  EXPECT_EQ(p.code, "");
+  EXPECT_TRUE(p.what.help);
+  EXPECT_STREQ(p.what.command->name, "set");
+  EXPECT_EQ(parse({"set", "observe", "help"}).what.words, (words{"observe", "help"}));
+}
+
 TEST(CommandLine, RepeatsOptionsThatMayBeRepeated) {
   EXPECT_EQ(parse({"run", "--set", "a", "--set=b", "--", "x"}).what.options.at("--set"), (words{"a", "b"}));
 }
