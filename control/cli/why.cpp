@@ -223,8 +223,8 @@ class examination {
     if (compiled_ && (compiled_->rule.kind == abi::effect::reset_peer) && compiled_->rule.delay_ns)
       say("delay", "its time (" + rules::format_duration(compiled_->rule.delay_ns) + ") was not over for any connection when it made its latest call");
     if (out_.size() == before && compiled_ && compiled_->rule.kind == abi::effect::slow_close)
-      say("slow_close", times + " matched, and ended the connection at once: the process could not hand it to chaosd, which closes in time" +
-                            " (it became another user, or has another root)");
+      say("slow_close", times + " matched: the end is still to come, or it came at once, as the process could not hand the connection to" +
+                            " chaosd, which closes in time (it became another user, or has another root)");
     if (out_.size() == before) say("no_effect", times + " matched, and in none of them was there anything to do");
   }
 

@@ -156,7 +156,7 @@ class Commands(SessionTest):
         self.assertEqual(answer.code, USAGE, answer)
         self.assertEqual(self.daemons(), [], "bad input starts no daemon")
         self.assertEqual(self.ctl("apply", self.dir + "/none.ini").code, FAILED)
-        self.assertIn("is a folder", self.ctl("apply", self.dir, check=FAILED).err)
+        self.assertIn("Is a directory", self.ctl("apply", self.dir, check=FAILED).err)
 
     def test_commands_that_do_not_start_a_daemon_exit_3(self):
         for words in (["list"], ["rm", "1"], ["rm", "--all"], ["pause", "--all"], ["resume", "1"], ["stats"], ["watch"], ["ps"], ["save"],
