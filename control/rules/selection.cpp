@@ -35,6 +35,23 @@ bool returns(const abi::function_info& f, abi::class_set acting, std::string_vie
   return !elsewhere || !here || usual_in(here, name);
 }
 
+// The name that people call a function by, of what compilers and headers make of it: `open` of __open64_2, `recv` of __recv_chk.
+std::string plain_name(std::string_view name) {
+  std::string_view tail;
+  if (name.starts_with("__")) {
+    name.remove_prefix(2);
+    for (const std::string_view checked : {"_chk", "_2"})
+      if (name.ends_with(checked)) name.remove_suffix(checked.size());
+  }
+  if (name.ends_with("64v2")) {
+    name.remove_suffix(4);
+    tail = "2";
+  } else if (name.ends_with("64")) {
+    name.remove_suffix(2);
+  }
+  return std::string(name).append(tail);
+}
+
 constexpr std::string_view late_names[] = {
     "connect", "__connect", "send", "__send", "sendto", "sendmsg", "sendmmsg", "write", "__write", "writev", "pwrite",
     "pwrite64", "__pwrite64", "pwritev", "pwritev64", "pwritev2", "pwritev64v2", "fsync", "fdatasync", "close", "__close",
@@ -61,8 +78,9 @@ result<named_functions> parse_functions(std::string_view what, std::string_view 
         out.classes |= abi::class_set{1} << i;
         known = true;
       }
-    for (unsigned i = 0; i < abi::function_count && !known; ++i)
-      if (name == abi::function_table[i].name) {
+    const bool known_class = known;
+    for (unsigned i = 0; i < abi::function_count && !known_class; ++i)
+      if (name == abi::function_table[i].name || name == plain_name(abi::function_table[i].name)) {
         out.functions.add(static_cast<abi::function_id>(i));
         out.function_classes |= abi::function_table[i].classes;
         known = true;

@@ -58,6 +58,19 @@ TEST(Compile, OnNamesClassesOrFunctions) {
   EXPECT_EQ(good({"latency", "file:/tmp/**", "1ms", "--on", "fsync"}).classes, classes::sync);
 }
 
+TEST(Compile, AFunctionByAllNamesThatItIsCompiledIn) {
+  using f = abi::function_id;
+  const auto acts_on = [](const abi::rule& r, std::initializer_list<f> those, f not_on) {
+    for (const f one : those) EXPECT_TRUE(r.functions.has(one)) << abi::function_table[static_cast<unsigned>(one)].name;
+    EXPECT_FALSE(r.functions.has(not_on)) << abi::function_table[static_cast<unsigned>(not_on)].name;
+  };
+  acts_on(good({"error", "file:/tmp/**", "EIO", "--on", "open"}), {f::open, f::open64, f::__open, f::__open64_2}, f::openat);
+  acts_on(good({"latency", "a:1", "1ms", "--on", "recv"}), {f::recv, f::__recv_chk}, f::recvfrom);
+  acts_on(good({"error", "file:/tmp/**", "EIO", "--on", "preadv2"}), {f::preadv2, f::preadv64v2}, f::preadv);
+  acts_on(good({"error", "file:/tmp/**", "EIO", "--on", "fgets"}), {f::fgets, f::__fgets_chk}, f::fgets_unlocked);
+  acts_on(good({"error", "file:/tmp/**", "EIO", "--on", "open64"}), {f::open64}, f::open);  // a longer name is that one alone
+}
+
 TEST(Compile, FilesAndDescriptors) {
   EXPECT_EQ(good({"error", "file:/var/lib/app/**", "EIO"}).classes, classes::files);
   EXPECT_EQ(good({"error", "fd:3", "EIO"}).classes & classes::file_io, classes::file_io);
