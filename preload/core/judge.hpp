@@ -35,13 +35,20 @@ struct facts_of_call {
 };
 
 struct fired_rule {
-  const abi::rule* rule;
+  const abi::rule* rule;           // in a bank that may be written anew while the call waits: then only what is kept below is its own
   rule_state* state;
   random_key key;                  // of the scope
   std::uint64_t operation;
   std::uint64_t delay_ns;          // filled in by effects
   std::int32_t error;              // filled in by effects
+  std::uint32_t id, slot;
+  abi::effect kind;
+  bool dry_run, late;
 };
+
+constexpr fired_rule firing(const abi::rule& r, rule_state& state, random_key key, std::uint64_t operation) {
+  return {&r, &state, key, operation, 0, 0, r.id, r.slot, r.kind, r.dry_run != 0, r.late != 0};
+}
 
 struct judgement {
   unsigned count = 0;
@@ -97,7 +104,7 @@ void judge(const abi::rule_bank& bank, const std::uint64_t (&mask)[4], const fac
       const auto key = [&] { return host.key(r, scope); };
       const trigger_result t = pull(r, state, next_operation(state), key, counts_bytes ? host.passed(scope, state, facts.bytes) : 0);
       if (!t.fires) continue;
-      out.fired[out.count++] = {&r, &state, key(), t.operation, 0, 0};
+      out.fired[out.count++] = firing(r, state, key(), t.operation);
       if (out.count == fired_max) return;
     }
   }

@@ -16,14 +16,14 @@ void serve_waits(decision& made) {
   if (!made.verdict.delay_ns) return;
   std::uint32_t rule = 0;
   for (unsigned i = 0; i < made.judged.count; ++i)
-    if (made.judged.fired[i].rule->kind != abi::effect::pause && made.judged.fired[i].delay_ns) rule = made.judged.fired[i].rule->id;
+    if (made.judged.fired[i].kind != abi::effect::pause && made.judged.fired[i].delay_ns && !made.judged.fired[i].dry_run) rule = made.judged.fired[i].id;
   const std::uint64_t from = sys::now_ns(), due = made.now_ns + made.verdict.pause_ns + made.verdict.delay_ns;
   waited w;
   while ((w = hold_until(due, rule)) == waited::interrupted) {}
   if (w == waited::due) return;
   const std::uint64_t really = sys::now_ns() - from;
   for (unsigned i = 0; i < made.judged.count; ++i)
-    if (core::fired_rule& f = made.judged.fired[i]; f.rule->kind != abi::effect::pause && f.delay_ns > really) f.delay_ns = really;
+    if (core::fired_rule& f = made.judged.fired[i]; f.kind != abi::effect::pause && f.delay_ns > really) f.delay_ns = really;
 }
 
 std::uint32_t mark_of(const char* host) { return static_cast<std::uint32_t>(core::fnv1a(host)) | 1; }

@@ -41,7 +41,7 @@ void take_back_those(frame& f, std::uint32_t which) {
 void take_back(frame& f, core::effect_set kinds) {
   std::uint32_t which = 0;
   for (unsigned i = 0; i < f.made.judged.count; ++i)
-    if (core::of(f.made.judged.fired[i].rule->kind) & kinds) which |= 1u << i;
+    if (core::of(f.made.judged.fired[i].kind) & kinds) which |= 1u << i;
   take_back_those(f, which);
 }
 

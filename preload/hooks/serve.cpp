@@ -129,7 +129,7 @@ void end_at_limit(frame& f) {
   if (f.c.stream && (f.acts_as & out_data)) real.fflush(f.c.stream);  // what was within the limit arrives
   end_connection(f);
   v.limiter_state->fired.fetch_add(1, std::memory_order_relaxed);
-  if (f.made.judged.count < core::fired_max) f.made.judged.fired[f.made.judged.count++] = {v.limiter, v.limiter_state, {}, v.limiter_state->operations.load(std::memory_order_relaxed), 0, 0};
+  if (f.made.judged.count < core::fired_max) f.made.judged.fired[f.made.judged.count++] = core::firing(*v.limiter, *v.limiter_state, {}, v.limiter_state->operations.load(std::memory_order_relaxed));
 }
 
 void end_if_crashing(frame& f) {

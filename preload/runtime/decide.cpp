@@ -142,7 +142,7 @@ void report_fired(const decision& made, const char* text, std::uint32_t connecti
   for (unsigned i = 0; i < made.judged.count; ++i) {
     const core::fired_rule& f = made.judged.fired[i];
     report_injection(f, {made.function, made.now_ns, bytes, connection, text, caller, flags, stack});
-    if (f.delay_ns && !f.rule->dry_run) add_delay(f.rule->slot, f.delay_ns);
+    if (f.delay_ns && !f.dry_run) add_delay(f.slot, f.delay_ns);
   }
 }
 

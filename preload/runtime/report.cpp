@@ -70,8 +70,8 @@ void add_delay(unsigned slot, std::uint64_t ns) {
 }
 
 injection injection_of(const core::fired_rule& f) {
-  return {f.rule->id, f.rule->slot, f.rule->kind,
-          static_cast<std::uint8_t>((f.rule->dry_run ? abi::event_flags::dry_run : 0) | (f.rule->late ? abi::event_flags::late : 0)),
+  return {f.id, f.slot, f.kind,
+          static_cast<std::uint8_t>((f.dry_run ? abi::event_flags::dry_run : 0) | (f.late ? abi::event_flags::late : 0)),
           f.error, f.operation, f.delay_ns};
 }
 

@@ -219,5 +219,27 @@ TEST(EveryKind, HoldsNobodyOrHasARowAbove) {
   for (const auto& e : abi::effect_table) EXPECT_TRUE(known.contains(e.name)) << e.name;
 }
 
+// The bank that a waiting call was judged by is written anew meanwhile, and another rule stands where its own was.
+TEST_F(Gate, WhatWaitedIsCountedForItsOwnRuleWhateverOthersComeAndGo) {
+  tcp_pair p;
+  const auto first = s.set("observe 203.0.113.1:9");
+  const auto slow = s.set("latency " + p.target() + " 100ms --direction up");
+  std::uint32_t other = 0;
+  std::thread changing([&] {
+    EXPECT_TRUE(wait_until([&] { return s.count(slow).matched > 0; }));
+    s.remove(first);
+    other = s.set("observe 203.0.113.2:9");
+  });
+  const timed t = time_of([&] { return send(p.near, "x", 1, 0); });
+  changing.join();
+  EXPECT_EQ(t.result, 1);
+  EXPECT_TRUE(on_time(t.ms, 100));
+  EXPECT_EQ(s.count(slow).fired, 1u);
+  EXPECT_EQ(s.count(slow).delayed_ns, 100'000'000u);
+  EXPECT_EQ(s.count(other).fired, 0u);
+  ASSERT_EQ(s.events(slow).size(), 1u);
+  EXPECT_EQ(s.events(slow)[0].effect, static_cast<std::uint8_t>(abi::effect::latency));
+}
+
 }  // namespace
 }  // namespace chaos::gate

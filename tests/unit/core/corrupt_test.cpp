@@ -9,7 +9,7 @@ namespace {
 using bytes = std::vector<unsigned char>;
 
 core::fired_rule firing(const abi::rule& r, core::rule_state& s, std::uint64_t operation) {
-  return {&r, &s, core::random_key{31}, operation, 0, 0};
+  return core::firing(r, s, core::random_key{31}, operation);
 }
 abi::rule corrupting(double p, std::uint32_t bits = 0) {
   abi::rule r = core::plain_rule(1, abi::effect::corrupt);

@@ -16,7 +16,7 @@ tally run(const abi::rule& r, abi::class_set acts_as, bool stream, std::uint64_t
   tally out;
   core::rule_state s;
   for (std::uint64_t i = 1; i <= n; ++i) {
-    core::fired_rule f{&r, &s, core::random_key{23}, i, 0, 0};
+    core::fired_rule f = core::firing(r, s, core::random_key{23}, i);
     verdict v;
     situation where{abi::function_id::recv, acts_as, stream, 100, 0};
     const bool fired = loss::apply(f, where, v);
