@@ -303,7 +303,6 @@ class compilation {
       if (gap == 0 || gap > 1000)
         return problem{problem_code::bad_value, "--gap: a datagram is passed by at least 1 and at most 1000 others", spec_.get(option::gap_), {"1", "5"}};
       r_.number = static_cast<std::int32_t>(gap);
-      if (r_.classes & classes::datagram_out) return combination("reorder acts on arriving datagrams: set it where they are received", "--on");
     }
     if (given(option::process_wide_)) r_.flags |= abi::rule_flags::process_wide;
     if (given(option::budget_)) {

@@ -105,7 +105,7 @@ abi::class_set universe_of(target_sort sort) {
     case target_sort::memory: return classes::alloc;
     case target_sort::dns: return classes::dns;
     case target_sort::environment: return classes::env;
-    case target_sort::process: return classes::all & ~classes::api;
+    case target_sort::process: return sockets | files | classes::descriptor | classes::dns;
   }
   return 0;
 }
@@ -139,6 +139,75 @@ std::string class_list(abi::class_set set) {
 
 }  // namespace
 
+namespace {
+
+// Does the hook ask rules when it acts as this class? Some stand in front of libc for bookkeeping, or ask as another class.
+bool asks(const abi::function_info& f, abi::class_set as) {
+  constexpr std::string_view never[] = {"close_range", "closefrom", "free"};
+  constexpr abi::class_set silent = classes::readiness | classes::option | classes::process | classes::api;
+  if (as & silent || std::find(std::begin(never), std::end(never), f.name) != std::end(never)) return false;
+  if (as == classes::close) return !(f.classes & classes::descriptor);                            // dup2 closes on the way
+  if (as == classes::descriptor) return !(f.classes & (classes::accept | classes::file_open));  // open and accept make one on the way
+  return true;
+}
+
+// Kinds that act on the bytes of a call, or on what makes a file longer: what some calls do not have.
+bool reaches(abi::effect kind, const abi::function_info& f) {
+  const std::string_view name = f.name;
+  const auto is = [&](std::initializer_list<std::string_view> names) { return std::find(names.begin(), names.end(), name) != names.end(); };
+  const bool stdio = std::string_view(f.errnos) == CHAOS_E_STDIO || name == "fclose";
+  const bool counts_items = is({"fwrite", "fwrite_unlocked"});
+  const bool resizes = std::string_view(f.errnos) == CHAOS_E_RESIZE;
+  const bool transfers = is({"sendfile", "sendfile64", "splice", "copy_file_range"});
+  switch (kind) {
+    case abi::effect::corrupt: return !stdio && !resizes && !transfers;
+    case abi::effect::slicer: return !stdio || counts_items;
+    case abi::effect::bandwidth: return !stdio || counts_items || (f.classes & classes::stream_in);
+    case abi::effect::http_error: return !stdio && !transfers;
+    case abi::effect::full:
+      return resizes || transfers || counts_items || (f.classes & classes::sync) || is({"fflush", "fflush_unlocked", "fclose"}) ||
+             name.find("write") != std::string_view::npos;
+    case abi::effect::emfile: return f.classes & classes::descriptor;
+    default: return true;
+  }
+}
+
+// The classes in which one function, or every function of some classes, can meet the rule.
+abi::class_set met_in(abi::effect kind, const abi::function_info& f, abi::class_set among) {
+  abi::class_set met = 0;
+  for (abi::class_set rest = f.classes & among; rest; rest &= rest - 1)
+    if (const abi::class_set as = rest & -rest; asks(f, as) && reaches(kind, f)) met |= as;
+  return met;
+}
+
+abi::class_set acted_on(abi::effect kind) {
+  const abi::effect_info& k = abi::effect_table[static_cast<unsigned>(kind)];
+  return k.address_classes | k.file_classes | k.other_classes | k.further_classes;
+}
+
+problem never_acts(abi::effect kind, target_sort sort, const std::string& word, const named_functions& named, direction way) {
+  const std::string name = abi::effect_table[static_cast<unsigned>(kind)].name;
+  const abi::class_set wanted = named.classes | named.function_classes, met = universe_of(sort), acting = met & acted_on(kind);
+  std::vector<std::string> expected;
+  for (unsigned i = 0; i < static_cast<unsigned>(abi::class_index::count); ++i)
+    if (acting >> i & 1) expected.emplace_back(abi::class_table[i].name);
+  const auto refuse = [&](const std::string& why) { return problem{problem_code::bad_combination, why, word, expected}; };
+  const std::string such = std::string("a target that is ") + name_of(sort);
+  if (!(wanted & met)) return refuse("--on " + word + " can not meet " + such + ": such a target is met in " + class_list(met));
+  if (!(wanted & acting)) return refuse(name + " does nothing to " + word + ": on " + such + " it acts in " + class_list(acting));
+  if (way != direction::by_kind && !(wanted & acting & (~classes::data | towards(way))))
+    return {problem_code::bad_combination, "--on " + word + " has nothing in that --direction", word, {}};
+  std::vector<std::string> others;
+  for (const auto& f : abi::function_table)
+    if (met_in(kind, f, acting & wanted)) others.emplace_back(f.name);
+  std::string list;
+  for (const auto& other : others) list += (list.empty() ? "" : ", ") + other;
+  expected = others;
+  return refuse(name + " can not reach " + word + (others.empty() ? "" : "; of its kind it reaches: " + list));
+}
+
+}  // namespace
+
 result<selection> select(abi::effect kind, target_sort sort, const std::string& on, direction way) {
   selection out;
   if (on.empty()) {
@@ -155,20 +224,23 @@ result<selection> select(abi::effect kind, target_sort sort, const std::string& 
   }
   const auto named = parse_functions("--on", on);
   if (!named) return named.error();
-  const abi::class_set wanted = named->classes | named->function_classes;
-  out.classes = wanted & universe_of(sort);
-  if (!out.classes)
-    return problem{problem_code::bad_combination,
-                   "--on " + on + " can not meet a target that is " + name_of(sort) + ": such a target is met in " +
-                       class_list(universe_of(sort)),
-                   on, {}};
-  if (way != direction::by_kind) out.classes &= ~classes::data | towards(way);
-  if (!out.classes) return problem{problem_code::bad_combination, "--on " + on + " has nothing in that --direction", on, {}};
-  if (!named->functions.empty()) {
-    out.functions = named->functions;  // functions and classes mixed: the classes' functions as well
-    for (unsigned i = 0; i < abi::function_count; ++i)
-      if (abi::function_table[i].classes & named->classes & out.classes) out.functions.add(static_cast<abi::function_id>(i));
+  const abi::class_set among = universe_of(sort) & acted_on(kind) & (way == direction::by_kind ? classes::all : ~classes::data | towards(way));
+  abi::function_set functions;  // functions and classes mixed: the classes' functions as well
+  for (const std::string& word : split(on, ',')) {
+    const auto one = parse_functions("--on", word);
+    if (!one) return one.error();
+    abi::class_set met = 0;
+    for (unsigned i = 0; i < abi::function_count; ++i) {
+      const auto f = static_cast<abi::function_id>(i);
+      const abi::function_info& info = abi::function_table[i];
+      const abi::class_set here = met_in(kind, info, one->functions.has(f) ? among : among & one->classes);
+      if (here) functions.add(f);
+      met |= here;
+    }
+    if (!met) return never_acts(kind, sort, word, *one, way);
+    out.classes |= met;
   }
+  if (!named->functions.empty()) out.functions = functions;
   return out;
 }
 

@@ -15,9 +15,11 @@ constexpr std::uint64_t bytes_in(std::uint64_t ns, std::uint64_t rate) {
   return static_cast<std::uint64_t>(static_cast<unsigned __int128>(ns) * rate / 1'000'000'000);
 }
 
-inline void apply(core::fired_rule& f, const situation& s, verdict& v) {
+inline bool apply(core::fired_rule& f, const situation& s, verdict& v) {
+  if (!s.size) return false;  // an end, or what stdio moves on its own
   f.delay_ns = time_of(s.size, f.rule->bytes);
   if (!f.rule->dry_run) v.bandwidth = &f;
+  return true;
 }
 
 }  // namespace chaos::effects::bandwidth

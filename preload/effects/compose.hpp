@@ -43,7 +43,7 @@ inline void compose(core::judgement& j, const situation& s, verdict& v) {
       case abi::effect::corrupt: corrupt::apply(place, s, v); break;
       case abi::effect::slicer: took = slicer::apply(place, s, v); break;
       case abi::effect::reset_peer: took = reset_peer::apply(place, s, v); break;
-      case abi::effect::bandwidth: bandwidth::apply(place, s, v); break;
+      case abi::effect::bandwidth: took = bandwidth::apply(place, s, v); break;
       case abi::effect::timeout: timeout::apply(place, s, v); break;
       case abi::effect::slow_close: slow_close::apply(place, s, v); break;
       case abi::effect::limit_data: took = limit_data::apply(place, s, v); break;

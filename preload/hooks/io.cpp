@@ -220,7 +220,9 @@ long leave(frame& f, long result, int& error) {
   if (f.d && output && moved) owner_window(*f.d).add(f.d->out_bytes, moved);
   if (f.d && f.made.verdict.limiter && moved >= f.made.verdict.limit && !f.peeks) end_at_limit(f);
   if (f.d && f.c.stream) note_counted(f);
-  if (!moved && f.made.judged.count) take_back(f, core::of(abi::effect::corrupt) | core::of(abi::effect::slicer));
+  if (!moved && f.made.judged.count) take_back(f, core::of(abi::effect::corrupt));
+  if ((input || output) && !(f.capped && moved >= f.moves) && !f.made.verdict.gap_ns)
+    take_back(f, core::of(abi::effect::slicer), false);  // nothing was cut
   if (f.asked_msg) {
     if (f.c.msg_in) *f.c.msg_in = f.asked_msg;
     if (f.c.msg_out) *f.c.msg_out = f.asked_msg;

@@ -38,10 +38,10 @@ void take_back_those(frame& f, std::uint32_t which) {
   f.made.judged.count = kept;
 }
 
-void take_back(frame& f, core::effect_set kinds) {
+void take_back(frame& f, core::effect_set kinds, bool dry_runs_too) {
   std::uint32_t which = 0;
   for (unsigned i = 0; i < f.made.judged.count; ++i)
-    if (core::of(f.made.judged.fired[i].kind) & kinds) which |= 1u << i;
+    if ((core::of(f.made.judged.fired[i].kind) & kinds) && (dry_runs_too || !f.made.judged.fired[i].dry_run)) which |= 1u << i;
   take_back_those(f, which);
 }
 

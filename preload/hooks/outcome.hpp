@@ -10,7 +10,7 @@ inline void report_here(frame& f, std::uint64_t bytes, std::uint8_t flags = 0) {
 }
 
 // A fault that came to nothing (nothing was read, so nothing was corrupted or cut): it did not happen.
-void take_back(frame& f, core::effect_set kinds);
+void take_back(frame& f, core::effect_set kinds, bool dry_runs_too = true);
 void take_back_those(frame& f, std::uint32_t which);  // a bit for each of those that fired
 
 }  // namespace chaos::hooks

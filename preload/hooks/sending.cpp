@@ -30,7 +30,9 @@ bool send_through_bucket(frame& f) {
   }
   std::uint64_t piece = effects::bandwidth::bytes_in(effects::bandwidth::piece_ns, rate) + 1;
   if (piece > f.moves || datagram) piece = f.moves;
-  const std::uint64_t through = through_bucket(bucket, piece, rate, now, false);
+  // A datagram goes as a whole, however much larger than a burst it is: once the bucket has been empty for as long as it takes.
+  const std::uint64_t through = datagram ? bucket.load(std::memory_order_relaxed) + effects::bandwidth::time_of(piece, rate)
+                                         : through_bucket(bucket, piece, rate, now, false);
   if (through > now) {
     f.d->send_due_ns.store(through, std::memory_order_relaxed);
     refire(f.c.fd);

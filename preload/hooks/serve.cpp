@@ -16,7 +16,7 @@ bool hand_over(frame& f, std::uint64_t delay) {
   const descriptor& d = *f.d;
   if ((d.kind != descriptor_kind::tcp && d.kind != descriptor_kind::unix_stream) || d.listening || f.c.how == SHUT_RD) return false;
   for (unsigned i = 0; i < f.made.judged.count; ++i)
-    if (f.made.judged.fired[i].rule->kind == abi::effect::slow_close)
+    if (f.made.judged.fired[i].delay_ns && !f.made.judged.fired[i].rule->dry_run)
       return close_later(f.c.fd, f.made.judged.fired[i].rule->id, f.made.now_ns + delay, f.c.how);
   return false;
 }
@@ -65,9 +65,9 @@ bool meet_black_hole(frame& f, road& way) {
 bool serve_delay(frame& f) {
   const std::uint64_t delay = f.made.verdict.delay_ns;
   if (!delay) return true;
-  if ((f.acts_as & cls::close) && sys::is_nonblocking(f.c.fd)) {  // an event loop closes: it must not sleep
+  if ((f.acts_as & cls::close) && f.d->kind != descriptor_kind::file && sys::is_nonblocking(f.c.fd)) {  // an event loop closes: it must not sleep
     f.handed_over = hand_over(f, delay);
-    if (!f.handed_over) take_back(f, core::of(abi::effect::slow_close));
+    if (!f.handed_over) take_back(f, core::of(abi::effect::slow_close) | core::of(abi::effect::latency));
     return true;
   }
   if (nonblocking(f) && f.d && (f.d->role & cls::data)) {

@@ -14,7 +14,7 @@ using rules::spaced;
 std::vector<std::string> targets_of(unsigned targets) {
   using namespace abi::target_kinds;
   std::vector<std::string> names;
-  for (const auto& [bit, name] : {std::pair{to_address, "address"}, {to_file, "file:"}, {to_memory, "malloc"}, {to_process, "process"}, {to_dns, "dns:"}, {to_env, "env:"}})
+  for (const auto& [bit, name] : {std::pair{to_address, "address"}, {to_http, "http://"}, {to_file, "file:"}, {to_memory, "malloc"}, {to_process, "process"}, {to_dns, "dns:"}, {to_env, "env:"}})
     if (targets & bit) names.emplace_back(name);
   return names;
 }
@@ -27,7 +27,7 @@ json json_of(unsigned i) {
     if (rules::takes(kind, static_cast<rules::option>(o)))
       options.push_back({{"option", rules::flag_of(static_cast<rules::option>(o))}, {"value", rules::option_table[o].value_help}, {"help", rules::option_table[o].help}});
   return {{"kind", e.name}, {"value", e.value_help}, {"summary", e.summary}, {"targets", targets_of(e.targets)},
-          {"classes", {{"address", classes_in(e.address_classes)}, {"file", classes_in(e.file_classes)}, {"other", classes_in(e.other_classes)}}},
+          {"classes", {{"address", classes_in(e.address_classes)}, {"file", classes_in(e.file_classes)}, {"other", classes_in(e.other_classes)}, {"with_on", classes_in(e.further_classes)}}},
           {"options", options}};
 }
 
@@ -36,7 +36,7 @@ std::string page_of(unsigned i) {
   const auto kind = static_cast<abi::effect>(i);
   std::string out = std::string("chaos-ctl set ") + e.name + " TARGET" + (*e.value_help ? " " : "") + e.value_help + " [OPTION]…\n\n" + wrapped(e.summary, 0) + "\n\n";
   out += "targets:       " + spaced(targets_of(e.targets)) + "\n";
-  for (const auto& [what, classes] : {std::pair{"on addresses:  ", e.address_classes}, {"on files:      ", e.file_classes}, {"on others:     ", e.other_classes}})
+  for (const auto& [what, classes] : {std::pair{"on addresses:  ", e.address_classes}, {"on files:      ", e.file_classes}, {"on others:     ", e.other_classes}, {"only by --on:  ", e.further_classes}})
     if (classes) out += what + spaced(classes_in(classes)) + "\n";
   out += "\noptions of this kind:\n";
   std::string general;

@@ -32,6 +32,7 @@ struct effect_info {
   class_set address_classes;  // default for addresses, unix sockets, descriptors
   class_set file_classes;     // default for file: targets
   class_set other_classes;    // default for malloc, dns, env, process
+  class_set further_classes;  // where it acts only when --on says so
   unsigned targets;
   unsigned traits;
   const char* value_help;
@@ -42,7 +43,7 @@ namespace detail::effect_scope {
 using namespace classes;
 using namespace target_kinds;
 using namespace traits;
-#define CLASSES(a, f, o) a, f, o
+#define CLASSES(a, f, o, further) a, f, o, further
 inline constexpr effect_info effect_table[] = {
 #define EFFECT(kind, value, klass, targets, trait, value_help, summary) \
   {#kind, value_form::value, klass, targets, trait, value_help, summary},

@@ -104,15 +104,15 @@ ROW(__pread_chk, file) { incoming i; return bytes(f(s.file, i.text, 8, 3, sizeof
 ROW(__pread64_chk, file) { incoming i; return bytes(f(s.file, i.text, 8, 3, sizeof i.text), i.text); }
 ROW(preadv, file) { incoming i; return bytes(f(s.file, i.part, 2, 3), i.text); }
 ROW(preadv64, file) { incoming i; return bytes(f(s.file, i.part, 2, 3), i.text); }
-ROW(preadv2, file) { incoming i; return bytes(f(s.file, i.part, 2, 3, 0), i.text); }
-ROW(preadv64v2, file) { incoming i; return bytes(f(s.file, i.part, 2, 3, 0), i.text); }
+ROW(preadv2, file) { incoming i; return bytes(f(s.file, i.part, 2, s.at, 0), i.text); }
+ROW(preadv64v2, file) { incoming i; return bytes(f(s.file, i.part, 2, s.at, 0), i.text); }
 ROW(pwrite, file) { outgoing o; return stored(s.file, number(f(s.file, o.text, 8, 3))); }
 ROW(pwrite64, file) { outgoing o; return stored(s.file, number(f(s.file, o.text, 8, 3))); }
 ROW(__pwrite64, file) { outgoing o; return stored(s.file, number(f(s.file, o.text, 8, 3))); }
 ROW(pwritev, file) { outgoing o; return stored(s.file, number(f(s.file, o.part, 2, 3))); }
 ROW(pwritev64, file) { outgoing o; return stored(s.file, number(f(s.file, o.part, 2, 3))); }
-ROW(pwritev2, file) { outgoing o; return stored(s.file, number(f(s.file, o.part, 2, 3, 0))); }
-ROW(pwritev64v2, file) { outgoing o; return stored(s.file, number(f(s.file, o.part, 2, 3, 0))); }
+ROW(pwritev2, file) { outgoing o; return stored(s.file, number(f(s.file, o.part, 2, s.at, 0))); }
+ROW(pwritev64v2, file) { outgoing o; return stored(s.file, number(f(s.file, o.part, 2, s.at, 0))); }
 
 // --- waiting
 inline outcome polled(int n, const pollfd& p) { return number(n, " " + std::to_string(p.revents)); }
@@ -164,8 +164,8 @@ ROW(dup2, descriptors) { return descriptor(s, f(s.file, far_away)); }
 ROW(__dup2, descriptors) { return descriptor(s, f(s.file, far_away)); }
 ROW(dup3, descriptors) { return descriptor(s, f(s.file, far_away, O_CLOEXEC)); }
 ROW(fcntl, descriptors) { return descriptor(s, f(s.file, F_DUPFD_CLOEXEC, far_away)); }
-ROW(fcntl64, nothing) { return number(f(s.file, F_GETFD, 0)); }
-ROW(__fcntl, nothing) { return number(f(s.file, F_GETFL, 0)); }
+ROW(fcntl64, descriptors) { return descriptor(s, f(s.file, F_DUPFD, far_away)); }
+ROW(__fcntl, descriptors) { return f(s.file, F_GETFD, 0) < 0 ? outcome{} : descriptor(s, f(s.file, F_DUPFD_CLOEXEC, far_away)); }
 
 // --- ending descriptors
 inline outcome ended(int fd, outcome o) {
@@ -360,8 +360,8 @@ ROW(pvalloc, memory) { return memory(s, f(odd_size), 4096); }
 ROW(free, nothing) { f(::malloc(100)); return {}; }
 
 // --- environment, and system calls by number
-ROW(getenv, variable) { return pointer(f("PATH"), "PATH"); }
-ROW(secure_getenv, variable) { return pointer(f("PATH"), "PATH"); }
+ROW(getenv, variable) { const char* const v = f("PATH"); return pointer(v, v ? v : ""); }
+ROW(secure_getenv, variable) { const char* const v = f("PATH"); return pointer(v, v ? v : ""); }
 ROW(syscall, nothing) { return number(f(SYS_getpid, 0, 0, 0, 0, 0, 0) == ::getpid()); }
 
 #undef ROW

@@ -45,6 +45,7 @@ struct stage {
   unique_fd caller{socket(AF_INET, SOCK_STREAM, 0)}, unconnected{socket(AF_INET, SOCK_STREAM, 0)};
   std::string path = folder.path() + "/file", fresh = folder.path() + "/fresh";
   unique_fd file, second;
+  off_t at = 3;                        // where calls that may be positioned act in `file`; -1: where it stands
   FILE* stream;
   DIR* directory;
   unique_fd epoll{epoll_create1(0)}, folder_fd;

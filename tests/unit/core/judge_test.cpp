@@ -50,6 +50,30 @@ TEST(Judge, DelaysAddAndTheFirstErrorEndsTheList) {
   EXPECT_EQ(r.fired(), (ids{1, 2, 3}));
 }
 
+TEST(Judge, WhatAnotherRuleKeptFromHappeningDoesNotUseUpALimit) {
+  test_host host;
+  abi::rule failing = error(1, ECONNRESET), slow = latency(2, 40);
+  failing.times = slow.times = 1;
+  const auto bank = bank_of({failing, slow});
+  EXPECT_EQ(rule_on(*bank, host, reading()).fired(), (ids{1}));
+  EXPECT_EQ(rule_on(*bank, host, reading()).fired(), (ids{2}));
+  EXPECT_EQ(rule_on(*bank, host, reading()).fired(), (ids{}));
+}
+
+TEST(Judge, AWaitStandsForAllFunctionsThatTakeWhatItSees) {
+  test_host host;
+  abi::rule r = latency(1, 10);
+  r.functions.add(abi::function_id::recv);
+  const auto bank = bank_of({r});
+  facts_of_call f = reading();
+  for (const auto wait : {abi::function_id::poll, abi::function_id::epoll_wait, abi::function_id::ioctl}) {
+    f.function = wait;
+    EXPECT_EQ(rule_on(*bank, host, f).fired(), (ids{1}));
+  }
+  f.function = abi::function_id::read;
+  EXPECT_EQ(rule_on(*bank, host, f).fired(), (ids{}));
+}
+
 TEST(Judge, ADryRunIsCountedAndChangesNothing) {
   test_host host;
   abi::rule dry = error(1, EPIPE), slow = latency(2, 10);
