@@ -46,6 +46,10 @@ REFUSED = [
     (["list", "latency-1"], "unexpected_word", "latency-1", "list takes no argument"),
     (["watch", "latency-1"], "unexpected_word", "latency-1", "watch takes no argument"),
     (["stop", "3"], "unexpected_word", "3", "chaos-ctl rm"),
+    (["set", "slicer", "a:1", "--on", "recv,accept"], "bad_combination", "accept", "stream_in"),
+    (["set", "down", "listen:80", "--on", "accept"], "bad_combination", "accept", "connect"),
+    (["set", "full", "file:/tmp/*", "1MB", "--on", "pread"], "bad_combination", "pread", "pwrite"),
+    (["set", "pause", "process", "1s", "--everything", "--on", "epoll_wait"], "bad_combination", "epoll_wait", "stream_in"),
 ]
 
 

@@ -235,7 +235,7 @@ TEST_F(Transfer, SpliceFromASocketWaitsForWhatIsDue) {
     c.tell("hello");
     EXPECT_EQ(splice(c.near, nullptr, in, nullptr, 100, 0), 3);
     EXPECT_EQ(splice(c.near, nullptr, in, nullptr, 100, 0), 2);
-    EXPECT_EQ(s.count(cut).fired, 1u) << "the second took what was left";
+    EXPECT_EQ(s.count(cut).fired, 1u) << "of the rest nothing was cut";
     s.clear();
     const auto broken = s.set("error " + c.target + " ECONNRESET --times 1");
     c.tell("!");
