@@ -13,7 +13,7 @@
 namespace chaos::abi {
 
 inline constexpr std::uint64_t rule_page_magic = 0x63686130'72756c65;    // "cha0rule"
-inline constexpr std::uint32_t abi_version = 4;
+inline constexpr std::uint32_t abi_version = 5;
 
 inline constexpr std::uint64_t lease_ns = 3'000'000'000;         // how far ahead of now a lease may lie
 inline constexpr std::uint64_t lease_renewal_ns = 1'000'000'000;
