@@ -75,7 +75,7 @@ quick_answer ask_quickly(descriptor& d, std::uint64_t function, abi::class_set r
   if (!sole.place || sole.pid != self.pid) return common_road;
   if (file && sole.functions & function) return ask_about_file(d, sole, head);
   const std::int32_t owner = d.owner.load(std::memory_order_relaxed);
-  if (owner != this_thread.tid && owner != shared_by_threads) return common_road;
+  if (!file && (owner != this_thread.tid || !owner) && owner != shared_by_threads) return common_road;
   if (!(sole.functions & function)) return still(d, head) ? quick_answer{nullptr, sole.slot, true, input, file} : common_road;
 
   core::rule_state* state = __atomic_load_n(&sole.state, __ATOMIC_RELAXED);

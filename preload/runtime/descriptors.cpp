@@ -125,9 +125,9 @@ std::uint64_t quick_functions_of(const abi::rule& r) {
 }
 
 // Can the rule say no without looking at more than its own state? Streams and files, where a call is one operation.
-bool looks_only_at_its_state(const abi::rule& r, abi::scope own) {
-  return !(core::of(r.kind) & core::budgets) && !r.thread_glob && !r.caller_glob && !r.stack_glob && r.size_low == 0 && r.size_high == UINT64_MAX && !r.after_bytes &&
-         !r.space_bytes && (r.counts_in == abi::scope::automatic || r.counts_in == own) &&
+bool looks_only_at_its_state(const abi::rule& r, bool file) {
+  return !r.thread_glob && !r.caller_glob && !r.stack_glob && r.size_low == 0 && r.size_high == UINT64_MAX && !r.after_bytes &&
+         !r.space_bytes && core::scope_of(r, !file) == (file ? abi::scope::thread : abi::scope::connection) &&
          !((core::of(r.kind) & core::arrival_effects) && (r.classes & abi::classes::stream_in)) &&
          !(r.kind == abi::effect::slicer && r.delay_ns) &&  // there may be a gap to wait out
          r.slot < abi::rule_max;
@@ -146,7 +146,7 @@ void find_sole_rules(descriptor& d, const rule_view& v, unsigned rules) {
     for (unsigned i = 0; i < rules; ++i) {
       const abi::rule& r = v.bank->rules[i];
       if (!(d.mask[i / 64] >> (i % 64) & 1) || !(r.classes & way)) continue;
-      if (found++ || !looks_only_at_its_state(r, file ? abi::scope::thread : abi::scope::connection)) { sole.place = 0; break; }
+      if (found++ || !looks_only_at_its_state(r, file)) { sole.place = 0; break; }
       const bool chance_only = r.toxicity >= abi::certain && !r.when.pattern_length && !r.when.first && r.times == UINT64_MAX;
       sole = {.place = static_cast<std::uint16_t>(i + 1), .slot = static_cast<std::uint16_t>(r.slot), .pid = self.pid, .id = r.id,
               .functions = quick_functions_of(r), .key = key_of(r, d), .chance = chance_only ? r.chance : ~std::uint64_t{0}, .state = nullptr};
