@@ -8,8 +8,8 @@
 
 namespace chaos::hooks {
 
-bool full_disk_among(const rule_view& v, const std::uint64_t (&mask)[4]) {
-  return any_rule(v, mask, [](const abi::rule& r) { return r.kind == abi::effect::full; });
+bool full_disk_among(const rule_view& v, const std::uint64_t (&mask)[4], abi::function_id function) {
+  return any_rule(v, mask, [&](const abi::rule& r) { return r.kind == abi::effect::full && (r.functions.empty() || r.functions.has(function)); });
 }
 
 namespace {

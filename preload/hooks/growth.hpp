@@ -4,7 +4,7 @@
 
 namespace chaos::hooks {
 
-bool full_disk_among(const rule_view& v, const std::uint64_t (&mask)[4]);
+bool full_disk_among(const rule_view& v, const std::uint64_t (&mask)[4], abi::function_id function);
 
 // Bytes by which a write would make its file longer: what a disk has to find room for.
 std::uint64_t growth(const frame& f);

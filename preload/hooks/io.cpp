@@ -40,7 +40,7 @@ void decide_here(frame& f, std::uint64_t bytes, core::effect_set kinds) {
     memcpy(mask, f.http ? f.http_mask : f.d->mask, sizeof mask);
   }
   core::facts_of_call facts{.function = f.function, .acts_as = f.acts_as, .kinds = kinds, .size = f.moves, .bytes = bytes};
-  if ((f.acts_as & (cls::file_io | cls::sync)) && full_disk_among(*f.view, mask)) facts.grows = growth(f);
+  if ((f.acts_as & (cls::file_io | cls::sync)) && full_disk_among(*f.view, mask, f.function)) facts.grows = growth(f);
   decide(facts, mask, f.d, *f.view, f.caller, f.made);
 }
 
@@ -221,8 +221,8 @@ long leave(frame& f, long result, int& error) {
   if (f.d && f.made.verdict.limiter && moved >= f.made.verdict.limit && !f.peeks) end_at_limit(f);
   if (f.d && f.c.stream) note_counted(f);
   if (!moved && f.made.judged.count) take_back(f, core::of(abi::effect::corrupt));
-  if ((input || output) && !(f.capped && moved >= f.moves) && !f.made.verdict.gap_ns)
-    take_back(f, core::of(abi::effect::slicer), false);  // nothing was cut
+  const bool cut = f.capped && moved >= f.moves && !(f.c.stream && __fbufsize(f.c.stream) > 1);  // what is collected there goes out whole
+  if ((input || output) && !cut && !f.made.verdict.gap_ns) take_back(f, core::of(abi::effect::slicer), false);
   if (f.asked_msg) {
     if (f.c.msg_in) *f.c.msg_in = f.asked_msg;
     if (f.c.msg_out) *f.c.msg_out = f.asked_msg;

@@ -95,6 +95,9 @@ std::uint64_t judge_message(descriptor& d, int fd, delay_line& line, const rule_
 std::uint64_t judge_end(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller, std::uint64_t now_ns) {
   std::uint64_t plain[4];
   for (unsigned i = 0; i < 4; ++i) plain[i] = d.mask[i];
+  const unsigned n = v.bank->count < abi::rule_max ? v.bank->count : abi::rule_max;
+  for (unsigned i = 0; i < n; ++i)  // those with --on: nobody knows yet which function is going to read
+    if (!v.bank->rules[i].functions.empty()) plain[i / 64] &= ~(std::uint64_t{1} << (i % 64));
   if (d.http_rules) http_filter_out(v, plain);
   return judge_arrival(d, fd, line, v, function, caller, plain, 0, now_ns);
 }
@@ -135,7 +138,7 @@ bool may_stand_still(const descriptor& d, const rule_view& v) {
   const unsigned n = v.bank->count < abi::rule_max ? v.bank->count : abi::rule_max;
   for (unsigned i = 0; i < n; ++i) {
     const abi::rule& r = v.bank->rules[i];
-    if ((d.mask[i / 64] >> (i % 64) & 1) && (core::of(r.kind) & core::standing_effects) && (r.classes & abi::classes::stream_in)) return true;
+    if ((d.mask[i / 64] >> (i % 64) & 1) && (core::of(r.kind) & core::standing_effects) && (r.classes & abi::classes::stream_in) && r.functions.empty()) return true;
   }
   return false;
 }

@@ -141,7 +141,7 @@ class Kind : public testing::TestWithParam<unsigned> {
       case effect::latency: case effect::pause: case effect::slow_close: case effect::timeout: return head + "20ms" + tail;
       case effect::loss: return head + "--model gemodel:100%,100%,100%,0%" + tail;  // one is lost, the next is not
       case effect::corrupt: return head + "--bits 3" + tail;
-      case effect::slicer: return head + "--average-size 2B" + tail;
+      case effect::slicer: return head + "--average-size 2B " + (at.it.aimed_at == aim::stdio ? "--delay 20ms" : "") + tail;  // stdio collects slices
       case effect::bandwidth: return head + "150B/s" + tail;  // 7 ms a byte
       case effect::limit_data: return head + "3B" + tail;
       case effect::duplicate: case effect::reorder: return head + "100%" + tail;
@@ -204,12 +204,16 @@ class Kind : public testing::TestWithParam<unsigned> {
     return r;
   }
 
-  // What only shows afterwards: a datagram that comes twice, an arrival that is later for what was sent.
+  // What only shows afterwards: a connection that has ended, a datagram that comes twice, an arrival that is later for what was sent.
   bool seen_later(scene& at) const {
     char b[64];
     const abi::class_set classes = abi::function_table[&at.it - rows].classes;
     const bool reads = (classes & (abi::classes::stream_in | abi::classes::datagram_in)) && !(classes & abi::classes::stream_out);
     const bool delays = kind == effect::latency || kind == effect::loss;
+    if (kind == effect::limit_data && at.it.aimed_at == aim::stdio) {  // the line that meets the limit is given whole
+      pollfd p{at.near(), 0, 0};
+      return ::poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
+    }
     if (kind == effect::duplicate) return ::recv(reads ? at.near() : at.far(), b, sizeof b, MSG_DONTWAIT) > 0;
     if (delays && at.it.aimed_at == aim::address) {
       pollfd p{at.unconnected, POLLOUT, 0};

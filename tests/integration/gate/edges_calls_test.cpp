@@ -111,7 +111,7 @@ struct many_vectors {
 
 TEST_F(Calls, WaitallFillsEveryVectorOfAMessage) {
   const std::string sent = "the quick brown fox jumps over the lazy dog, and then goes on";
-  struct { const char* rule; unsigned fired; } rules[] = {{"slicer {} --average-size 7B", 9}, {"slicer {} --average-size 7B --delay 2ms", 9},
+  struct { const char* rule; unsigned fired; } rules[] = {{"slicer {} --average-size 7B", 8}, {"slicer {} --average-size 7B --delay 2ms", 9},
                                                           {"bandwidth {} 5KB/s", 1}, {"latency {} 10ms", 1}, {"corrupt {} --bits 1", 1}};
   ASSERT_EQ(sent.size(), 61u);
   for (const auto& [rule, fired] : rules) {
@@ -146,7 +146,7 @@ TEST_F(Calls, WaitallInPiecesEndsWithTheStreamTheTimeoutAndASignal) {
       put(p.far, "abcde");
       p.far.reset();
       EXPECT_EQ(call(p.near, b, 8), 5) << name;
-      EXPECT_EQ(s.count(id).fired, 3u) << name;
+      EXPECT_EQ(s.count(id).fired, 2u) << name << ": of the rest nothing was cut";
     }
     {
       tcp_pair p;
@@ -217,7 +217,7 @@ TEST_F(Calls, WaitallInPiecesKeepsAncillaryData) {
   put(p.far, "hello");
   EXPECT_EQ(receive(5, rights, credentials), "hello");
   EXPECT_TRUE(credentials);
-  EXPECT_EQ(s.count(id).fired, 3u);
+  EXPECT_EQ(s.count(id).fired, 2u);
   // Descriptors end a receive, wherever they come.
   put(p.far, "abc");
   char text[] = "de";
