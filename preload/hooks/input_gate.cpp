@@ -21,19 +21,22 @@ int wait_for_input(descriptor& d, int fd, const due& q, std::uint64_t until) {
   const std::uint64_t now = sys::now_ns();
   const bool held = q.next_ns != 0;
   if (held && until <= now + spin_ns) { spin_until(until); return 0; }
+  bool slice = false;  // after which it only looks again
   if (held) {
     raise_threshold(d, fd);
-    until = least(until - spin_ns, now + (d.kind == descriptor_kind::tcp && !d.listening ? slice_ns : slice_ns / 5));
+    const std::uint64_t slice_end = now + (d.kind == descriptor_kind::tcp && !d.listening ? slice_ns : slice_ns / 5);
+    slice = slice_end < until - spin_ns;
+    until = slice ? slice_end : until - spin_ns;
   }
   pollfd p{fd, POLLIN, 0};
   const timespec rest = sys::span(until > now ? until - now : 0);
-  precise_timer precise;
+  precise_timer precise(!slice);
   // What lies at its end (FIN) or can not be quietened is waited out by the clock alone.
   const timespec none{0, 0};
   const bool noisy = held && sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) > 0;
   int result = 0;
   if (noisy) {
-    if (hold_until(until, 0) == waited::interrupted) result = EINTR;
+    if (hold_until(until, 0, false) == waited::interrupted) result = EINTR;
   } else {
     const int r = real.ppoll(&p, 1, until == ~std::uint64_t{0} ? nullptr : &rest, nullptr);
     if (r < 0 && errno == EINTR && !restarts_after_signal()) result = EINTR;
@@ -48,7 +51,7 @@ namespace {
 // These bytes are due and too few; the rest has not come. 0, or EINTR.
 int wait_for_more_than(descriptor& d, int fd, std::uint64_t bytes, std::uint64_t deadline) {
   if (d.kind != descriptor_kind::tcp)  // nothing to quieten the kernel with
-    return hold_until(least(deadline, sys::now_ns() + slice_ns / 5), 0) == waited::interrupted ? EINTR : 0;
+    return hold_until(least(deadline, sys::now_ns() + slice_ns / 5), 0, false) == waited::interrupted ? EINTR : 0;
   wait_beyond(d, fd, static_cast<unsigned>(bytes));
   const int error = wait_for_input(d, fd, due{}, deadline);
   restore_threshold(d, fd);

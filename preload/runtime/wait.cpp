@@ -10,7 +10,7 @@ namespace chaos {
 
 extern void (*test_cancel)();
 
-precise_timer::precise_timer() : slack_(sys::call(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0)) {
+precise_timer::precise_timer(bool wanted) : slack_(wanted ? sys::call(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0) : 0) {
   if (slack_ > 1) sys::call(SYS_prctl, PR_SET_TIMERSLACK, 1, 0, 0, 0);
 }
 void precise_timer::restore() {
@@ -31,17 +31,18 @@ bool restarts_after_signal() {
   return true;
 }
 
-waited hold_until(std::uint64_t due_ns, std::uint32_t rule_id) {
-  precise_timer precise;
+waited hold_until(std::uint64_t due_ns, std::uint32_t rule_id, bool to_the_point) {
+  precise_timer precise(to_the_point);
+  const std::uint64_t spun = to_the_point ? spin_ns : 0;
   waited result = waited::due;
   for (;;) {
     const std::uint64_t now = sys::now_ns();
     const std::uint32_t generation = page_generation();
     if (now >= due_ns) break;
     if (rule_id ? !rule_in_force(rule_id, now) : !lease_holds(now)) { result = waited::lifted; break; }
-    if (due_ns - now <= spin_ns) { spin_until(due_ns); break; }
+    if (due_ns - now <= spun) { spin_until(due_ns); break; }
     const std::uint64_t lease = page->lease_until_ns.load(std::memory_order_relaxed);
-    const std::uint64_t until = due_ns - spin_ns < lease ? due_ns - spin_ns : lease;
+    const std::uint64_t until = due_ns - spun < lease ? due_ns - spun : lease;
     const timespec at = sys::span(until);
     // Absolute time; works on a read-only shared mapping; woken by whoever publishes rules.
     const long r = sys::call(SYS_futex, &page->generation, FUTEX_WAIT_BITSET, generation, &at, nullptr, FUTEX_BITSET_MATCH_ANY);

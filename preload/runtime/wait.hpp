@@ -9,8 +9,9 @@ namespace chaos {
 enum class waited : std::uint8_t { due, lifted, interrupted };
 
 // Sleeps until `due_ns` (monotonic), or until `rule_id` (0: any) is no longer in force, or until a signal arrives whose
-// handler was installed without SA_RESTART. Precise: timer slack is set to 1 ns around the wait, and put back.
-waited hold_until(std::uint64_t due_ns, std::uint32_t rule_id);
+// handler was installed without SA_RESTART. To the point: timer slack is set to 1 ns around the wait, and put back, and the last
+// part is spun. Who only looks again then (a slice) does without.
+waited hold_until(std::uint64_t due_ns, std::uint32_t rule_id, bool to_the_point = true);
 
 // True when a call that returned EINTR would have been restarted by the kernel: every handler has SA_RESTART.
 bool restarts_after_signal();
@@ -18,7 +19,7 @@ bool restarts_after_signal();
 // Timer slack of the calling thread set to 1 ns for the life of the object.
 class precise_timer {
  public:
-  precise_timer();
+  explicit precise_timer(bool wanted = true);
   void restore();  // explicit, not a destructor: none may be alive across a cancellation point
  private:
   long slack_;
