@@ -156,16 +156,17 @@ bool reaches(abi::effect kind, const abi::function_info& f) {
   const std::string_view name = f.name;
   const auto is = [&](std::initializer_list<std::string_view> names) { return std::find(names.begin(), names.end(), name) != names.end(); };
   const bool stdio = std::string_view(f.errnos) == CHAOS_E_STDIO || name == "fclose";
-  const bool counts_items = is({"fwrite", "fwrite_unlocked"});
+  const bool puts_bytes = is({"fwrite", "fwrite_unlocked", "fputs", "fputs_unlocked"});
+  const bool no_bytes = is({"fflush", "fflush_unlocked", "fclose", "__uflow", "__overflow"});  // of its own
   const bool resizes = std::string_view(f.errnos) == CHAOS_E_RESIZE;
   const bool transfers = is({"sendfile", "sendfile64", "splice", "copy_file_range"});
   switch (kind) {
-    case abi::effect::corrupt: return !stdio && !resizes && !transfers;
-    case abi::effect::slicer: return !stdio || counts_items;
-    case abi::effect::bandwidth: return !stdio || counts_items || (f.classes & classes::stream_in);
+    case abi::effect::corrupt: return !no_bytes && !resizes && name != "splice";
+    case abi::effect::slicer: return !stdio || puts_bytes;
+    case abi::effect::bandwidth: return !stdio || puts_bytes || (f.classes & classes::stream_in);
     case abi::effect::http_error: return !stdio && !transfers;
     case abi::effect::full:
-      return resizes || transfers || counts_items || (f.classes & classes::sync) || is({"fflush", "fflush_unlocked", "fclose"}) ||
+      return resizes || transfers || puts_bytes || (f.classes & classes::sync) || is({"fflush", "fflush_unlocked", "fclose"}) ||
              name.find("write") != std::string_view::npos;
     case abi::effect::emfile: return f.classes & classes::descriptor;
     default: return true;
