@@ -18,6 +18,8 @@ constexpr effect_set of(abi::effect e) { return effect_set{1} << (static_cast<un
 inline constexpr effect_set arrival_effects = of(abi::effect::latency) | of(abi::effect::loss) | of(abi::effect::bandwidth);
 // A stream stands still: the call that reads is told, and a wait before it must not promise it anything.
 inline constexpr effect_set standing_effects = of(abi::effect::partition) | of(abi::effect::timeout);
+// They end a connection, and that once: what is still sent on it afterwards the kernel refuses by itself.
+inline constexpr effect_set ending_effects = of(abi::effect::limit_data) | of(abi::effect::timeout);
 // On accept: judged for the connection that waits, not for the call that asks for one.
 inline constexpr effect_set accept_effects = of(abi::effect::latency);
 // For datagrams these too: whether one comes at all, and how often.

@@ -78,6 +78,7 @@ road enter_descriptor(frame& f, abi::class_set row) {
   if (f.d->http_rules && (f.acts_as & cls::streams) && f.c.end_of_transfer != transfer_end::source && !http_enter(f, way)) return way;
   core::effect_set kinds = !input ? ~core::effect_set{0} : f.acts_as & cls::datagram_in ? ~core::datagram_arrival_effects : ~core::arrival_effects;
   if (f.c.stream && !goes_in_pieces(f)) kinds &= ~core::of(abi::effect::slicer);
+  if (f.d->broken.load(std::memory_order_relaxed)) kinds &= ~core::ending_effects;
   decide_here(f, f.moves, kinds);
   if (f.http && f.made.judged.matched) http_decided(*f.d, input ? core::http::way::in : core::http::way::out);
   const effects::verdict& what = f.made.verdict;

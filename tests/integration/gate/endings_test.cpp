@@ -52,6 +52,28 @@ TEST_P(Ending, AResetPeerLetsEverythingThroughBefore) {
   EXPECT_EQ(s.count(id).fired, 1u);
 }
 
+TEST_P(Ending, OneEndCountsOnceWhateverIsStillSent) {
+  for (const char* const rule : {"limit_data {} 5B --direction both", "timeout {} 20ms"})
+    for (const over o : {over::tcp, over::unix_stream}) {
+      SCOPED_TRACE(std::string(rule) + " over " + name_of(o));
+      channel c(o);
+      std::string words = rule;
+      const auto id = s.set(words.replace(words.find("{}"), 2, c.target));
+      c.tell("hello");
+      EXPECT_EQ(read_by(c.near, GetParam(), 5), words.starts_with("timeout") ? "" : "hello");
+      EXPECT_EQ(read_by(c.near, GetParam(), 1), "");
+      const auto at_the_end = s.count(id).fired;
+      EXPECT_EQ(at_the_end, 1u);
+      for (int again = 0; again < 3; ++again) {
+        EXPECT_EQ(send(c.near, "more", 4, MSG_NOSIGNAL), -1);
+        EXPECT_EQ(errno, EPIPE);
+      }
+      EXPECT_EQ(s.count(id).fired, at_the_end);
+      EXPECT_EQ(s.events(id).size(), at_the_end);
+      s.clear();
+    }
+}
+
 class Upstream : public Gate, public testing::WithParamInterface<way> {};
 INSTANTIATE_TEST_SUITE_P(By, Upstream, testing::ValuesIn(all_ways), [](const auto& info) { return name_of(info.param); });
 
