@@ -259,7 +259,7 @@ INSTANTIATE_TEST_SUITE_P(
                     bad_case{{"slicer", "a:1", "--on", "accept"}, pc::bad_combination, "slicer does nothing to accept"},
                     bad_case{{"down", "listen:80", "--on", "accept"}, pc::bad_combination, "acts in connect"}, bad_case{{"loss", "a:1", "5%", "--on", "close"}, pc::bad_combination, "does nothing to close"},
                     bad_case{{"slow_close", "a:1", "1s", "--on", "recv"}, pc::bad_combination, "acts in close"}, bad_case{{"reset_peer", "a:1", "--on", "recv,connect"}, pc::bad_combination, "nothing to connect"},
-                    bad_case{{"corrupt", "file:/x", "1%", "--on", "fread"}, pc::bad_combination, "can not reach fread; of its kind it reaches: "},
+                    bad_case{{"corrupt", "file:/x", "1%", "--on", "splice"}, pc::bad_combination, "can not reach splice; of its kind it reaches: "},
                     bad_case{{"full", "file:/x", "1KB", "--on", "pread"}, pc::bad_combination, "can not reach pread"}, bad_case{{"enomem", "malloc", "--on", "free"}, pc::bad_combination, "can not reach free"},
                     bad_case{{"emfile", "process", "--everything", "--on", "rename"}, pc::bad_combination, "can not reach rename"},
                     bad_case{{"latency", "a:1", "1ms", "--on", "dup2"}, pc::bad_combination, "can not reach dup2"}, bad_case{{"latency", "a:1", "1ms", "--on", "close_range"}, pc::bad_combination, "close_range"},
