@@ -53,6 +53,7 @@ constexpr bool moves_over_one(abi::function_id f) {
 }
 // Those among them that one rule can be asked about before all else.
 constexpr bool is_quick(abi::function_id f) {
+  if (f == abi::function_id::recvmmsg || f == abi::function_id::sendmmsg) return false;  // an operation for each message
   const abi::function_info& info = abi::function_table[static_cast<unsigned>(f)];
   return moves_over_one(f) && (info.classes & (abi::classes::streams | abi::classes::file_io | abi::classes::sync)) && info.how == abi::fails::minus_one;
 }

@@ -109,6 +109,20 @@ struct many_vectors {
   }
 };
 
+TEST_F(Calls, MessagesOfAStreamAreCountedEachWhenTheTriggerSaysNoToo) {
+  tcp_pair p;
+  const auto id = s.set("error " + p.target() + " EPIPE --on send,sendmmsg --probability 0");
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(send(p.near, "x", 1, 0), 1);  // the rule is known from its second match on
+  char text[] = "hello";
+  iovec part{text, 5};
+  mmsghdr three[3] = {};
+  for (mmsghdr& m : three) m.msg_hdr.msg_iov = &part, m.msg_hdr.msg_iovlen = 1;
+  ASSERT_EQ(sendmmsg(p.near, three, 3, 0), 3);
+  EXPECT_EQ(s.count(id).matched, 5u);
+  EXPECT_EQ(s.count(id).bytes, 17u);
+  EXPECT_EQ(s.count(id).fired, 0u);
+}
+
 TEST_F(Calls, WaitallFillsEveryVectorOfAMessage) {
   const std::string sent = "the quick brown fox jumps over the lazy dog, and then goes on";
   struct { const char* rule; unsigned fired; } rules[] = {{"slicer {} --average-size 7B", 8}, {"slicer {} --average-size 7B --delay 2ms", 9},
