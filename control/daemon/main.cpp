@@ -82,8 +82,8 @@ int take_lock(const session_location& where, starter& start) {
   return -1;
 }
 
-// The lock is taken: by a daemon that answers, or soon will.
-[[noreturn]] void follow_other(const session_location& where, starter& start) {
+// The lock is taken: by a daemon that answers or soon will, or by one that ends. Returns the lock if that one has left it.
+int follow_other(const session_location& where, starter& start) {
   for (int i = 0; i < 100; ++i) {
     auto other = chaos::protocol::client::connect(where.folder);
     if (other) {
@@ -91,6 +91,7 @@ int take_lock(const session_location& where, starter& start) {
       if (status) start.already_running("chaosd: session '" + where.session + "' already has a daemon (pid " + status->result.value("pid", nlohmann::json()).dump() + ")");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    if (const int lock = take_lock(where, start); lock >= 0) return lock;
   }
   start.fail("chaosd: session '" + where.session + "' already has a daemon, and it does not answer (see " + where.file("chaosd.lock") + " for its pid)");
 }
@@ -179,8 +180,7 @@ int main(int argc, char** argv) {
   starter start(given->foreground, given->ready_fd);
   const int signal_fd = signals();
   if (const auto good = chaos::protocol::make_session(*where); !good) start.fail("chaosd: " + good.error().message);
-  const int lock = take_lock(*where, start);
-  if (lock < 0) follow_other(*where, start);
+  if (take_lock(*where, start) < 0) follow_other(*where, start);  // held by what stays open until the end
   try {
     open_log(*where, given->use_syslog, given->foreground);
     auto page = chaos::daemon::page_writer::open(*where);

@@ -1,4 +1,5 @@
 """The daemon's life: started on demand, by many at once, killed, hung, restored."""
+import fcntl
 import os
 import resource
 import signal
@@ -8,7 +9,15 @@ import time
 import unittest
 
 from control_socket import ControlSocket
-from harness import CTL, DAEMON, FAILED, NO_DAEMON, SHIM, SessionTest, alive, until
+from harness import CTL, DAEMON, DONE, FAILED, NO_DAEMON, SHIM, SessionTest, alive, until
+
+
+def sleeps(pid):
+    try:
+        with open(f"/proc/{pid}/syscall") as f:
+            return f.read().split()[0] in ("230", "115")  # clock_nanosleep of x86-64, of aarch64
+    except OSError:
+        return False
 
 
 class Daemon(SessionTest):
@@ -52,6 +61,18 @@ class Daemon(SessionTest):
         self.assertEqual(self.ctl("list").code, NO_DAEMON)
         self.ok("set", "latency", "127.0.0.1:2", "1ms")
         self.assertEqual(len(self.daemons()), 1)
+
+    def test_a_daemon_that_is_about_to_end_is_waited_for(self):
+        os.mkdir(f"{self.dir}/default", 0o700)
+        with open(f"{self.dir}/default/chaosd.lock", "w") as lock:  # as one that no longer listens, and is not gone yet
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            starting = self.start([CTL, "set", "latency", "127.0.0.1:1", "1ms"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            until(lambda: any(sleeps(pid) for pid in self.daemons()), "a chaosd that met the lock and waits")
+        said, complaint = starting.communicate(timeout=20)
+        self.assertEqual((starting.returncode, said), (DONE, "1\n"), complaint)
+        for _ in range(20):
+            os.kill(self.daemon_pid(), signal.SIGTERM)
+            self.ok("daemon", "start")
 
     def test_rules_of_a_killed_daemon_come_back_paused_with_what_was_left(self):
         self.ok("set", "latency", "127.0.0.1:1", "1ms", "--for", "60s", "--name", "a")
