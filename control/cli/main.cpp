@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "control/protocol/standard_streams.hpp"
 #include "help.hpp"
 #include "invocation.hpp"
 #include "output.hpp"
@@ -12,6 +13,7 @@ extern "C" __attribute__((visibility("default"), used)) const char chaos_control
 
 int main(int argc, char** argv) {
   using namespace chaos::cli;
+  chaos::protocol::occupy_standard_streams();
   const std::vector<std::string> typed(argv + (argc > 0 ? 1 : 0), argv + argc);
   invocation what;
   if (const auto parsed = parse_command_line(typed, what); !parsed) return report(parsed.error(), what);

@@ -24,6 +24,7 @@
 #include "control/http/front.hpp"
 #include "control/http/token.hpp"
 #include "control/protocol/client.hpp"
+#include "control/protocol/standard_streams.hpp"
 #include "daemon.hpp"
 #include "detach.hpp"
 
@@ -149,6 +150,7 @@ int signals() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  chaos::protocol::occupy_standard_streams();
   auto given = chaos::daemon::settings_from(argc, argv);
   if (!given) return complain(given.error());
   if (given->help) return std::fputs(chaos::daemon::usage().c_str(), stdout) < 0;

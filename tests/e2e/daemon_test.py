@@ -74,6 +74,22 @@ class Daemon(SessionTest):
             os.kill(self.daemon_pid(), signal.SIGTERM)
             self.ok("daemon", "start")
 
+    def test_closed_standard_streams_are_no_files_of_the_session(self):
+        closed = {"preexec_fn": lambda: os.closerange(0, 3), "close_fds": False}
+        os.mkdir(f"{self.dir}/default", 0o700)
+        self.assertEqual(subprocess.run([CTL, "set", "latency", "127.0.0.1:1", "1ms"], env=self.env, timeout=20, **closed).returncode, FAILED, "it could not say the id")
+        self.assertEqual(len(self.rules()), 1)
+        for words in ("list",), ("stop",), ("doctor",), ("experiment", "list"):
+            self.assertEqual(subprocess.run([CTL, *words], env=self.env, timeout=20, **closed).returncode, FAILED, words)
+        self.ok("daemon", "stop")
+        self.assertEqual(subprocess.run([DAEMON, "--dir", self.dir], env=self.env, timeout=20, **closed).returncode, DONE)
+        self.ok("daemon", "stop")
+        daemon = self.start([DAEMON, "--dir", self.dir, "--foreground"], **closed)
+        until(lambda: self.ctl("daemon", "status").code == DONE, "chaosd in the foreground")
+        for fd in range(3):
+            self.assertEqual(os.readlink(f"/proc/{daemon.pid}/fd/{fd}"), "/dev/null")
+        self.ok("daemon", "stop")
+
     def test_rules_of_a_killed_daemon_come_back_paused_with_what_was_left(self):
         self.ok("set", "latency", "127.0.0.1:1", "1ms", "--for", "60s", "--name", "a")
         self.ok("set", "latency", "127.0.0.1:2", "1ms", "--forever", "--name", "b")

@@ -1,4 +1,6 @@
 // chaos-ctl daemon: start, stop and look at the daemon of the session.
+#include <poll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -48,11 +50,12 @@ int stop_it(const invocation& from) {
   json status, answer;
   session_location where;
   if (const int failed = ask(from, protocol::command::status, json::object(), status, &where)) return failed;
-  if (const int failed = ask(from, protocol::command::shutdown, json::object(), answer)) return failed;
-  // Done means gone: whoever starts the next one must not meet this one.
+  // Done means gone: whoever starts the next one must not meet this one. One that its parent has not waited for is gone, too.
   const auto pid = static_cast<pid_t>(number(status, "pid"));
+  pollfd gone{static_cast<int>(syscall(SYS_pidfd_open, pid, 0)), POLLIN, 0};
+  if (const int failed = ask(from, protocol::command::shutdown, json::object(), answer)) return failed;
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
-  while (pid > 0 && kill(pid, 0) == 0) {
+  while (gone.fd >= 0 ? poll(&gone, 1, 0) == 0 : pid > 0 && kill(pid, 0) == 0) {
     if (std::chrono::steady_clock::now() > deadline)
       return report({problem_code::failed, "chaosd (pid " + std::to_string(pid) + ") said that it ends, and still runs", "", {}}, from);
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
