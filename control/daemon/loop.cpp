@@ -22,19 +22,26 @@ loop::loop() : epoll_(epoll_create1(EPOLL_CLOEXEC)) {
 
 loop::~loop() { close(epoll_); }
 
-bool loop::add(int fd, std::uint32_t events, handler h) {
+namespace {
+epoll_event event_of(int fd, std::uint32_t use, std::uint32_t events) {
   epoll_event e{};
   e.events = events;
-  e.data.fd = fd;
+  e.data.u64 = std::uint64_t{use} << 32 | static_cast<std::uint32_t>(fd);
+  return e;
+}
+}  // namespace
+
+bool loop::add(int fd, std::uint32_t events, handler h) {
+  epoll_event e = event_of(fd, ++uses_, events);
   if (epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &e) < 0) return false;
-  handlers_[fd] = std::make_shared<handler>(std::move(h));
+  handlers_[fd] = {uses_, std::make_shared<handler>(std::move(h))};
   return true;
 }
 
 void loop::modify(int fd, std::uint32_t events) {
-  epoll_event e{};
-  e.events = events;
-  e.data.fd = fd;
+  const auto found = handlers_.find(fd);
+  if (found == handlers_.end()) return;
+  epoll_event e = event_of(fd, found->second.use, events);
   epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &e);
 }
 
@@ -47,9 +54,9 @@ void loop::run() {
     epoll_event events[64];
     const int n = epoll_wait(epoll_, events, 64, later_.empty() ? -1 : 0);
     for (int i = 0; i < n && running_; ++i) {
-      const auto found = handlers_.find(events[i].data.fd);
-      if (found == handlers_.end()) continue;
-      const auto keep = found->second;
+      const auto found = handlers_.find(static_cast<int>(events[i].data.u64 & 0xffffffff));
+      if (found == handlers_.end() || found->second.use != events[i].data.u64 >> 32) continue;
+      const auto keep = found->second.act;
       (*keep)(events[i].events);
     }
     std::vector<std::function<void()>> due;

@@ -30,8 +30,12 @@ class loop {
  private:
   int epoll_ = -1;
   bool running_ = true;
-  // shared: a handler may remove itself, or the descriptor of another one of the same round
-  std::unordered_map<int, std::shared_ptr<handler>> handlers_;
+  struct entry {
+    std::uint32_t use;                  // which of the uses of this number: an event of one before is not for us
+    std::shared_ptr<handler> act;       // shared: a handler may remove itself, or the descriptor of another one of the same round
+  };
+  std::unordered_map<int, entry> handlers_;
+  std::uint32_t uses_ = 0;
   std::vector<std::function<void()>> later_;
 };
 
