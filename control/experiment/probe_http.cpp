@@ -2,6 +2,7 @@
 // load keeps its connections, as its users' clients do.
 #include <httplib.h>
 
+#include "ask_until.hpp"
 #include "probe.hpp"
 
 namespace chaos::experiment {
@@ -23,8 +24,8 @@ class http_probe final : public probe {
     client_->set_connection_timeout(left);
     client_->set_read_timeout(left);
     client_->set_write_timeout(left);
-    const auto answer = client_->Get(plan_.path.at(number), [&](std::uint64_t, std::uint64_t) { return steady::now() < deadline; });
-    if (!answer) {
+    const auto answer = ask_until(deadline, [&] { client_->stop(); }, [&] { return client_->Get(plan_.path.at(number)); });
+    if (!answer || steady::now() >= deadline) {  // an answer that was cut off may look like a whole one
       client_.reset();
       const auto e = answer.error();
       into.failure = steady::now() >= deadline || e == httplib::Error::ConnectionTimeout || e == httplib::Error::Canceled ? timed_out

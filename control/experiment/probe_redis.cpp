@@ -1,6 +1,8 @@
 // A Redis command. A probe has a connection a request; a load keeps its connections.
 #include <hiredis/hiredis.h>
+#include <sys/socket.h>
 
+#include "ask_until.hpp"
 #include "control/rules/values.hpp"
 #include "probe.hpp"
 
@@ -50,8 +52,9 @@ class redis_probe final : public probe {
     std::vector<const char*> texts;
     std::vector<std::size_t> sizes;
     for (const auto& word : words) texts.push_back(word.data()), sizes.push_back(word.size());
-    const std::unique_ptr<redisReply, closer> reply(
-        static_cast<redisReply*>(redisCommandArgv(connection_.get(), static_cast<int>(words.size()), texts.data(), sizes.data())));
+    const std::unique_ptr<redisReply, closer> reply(ask_until(deadline, [fd = connection_->fd] { shutdown(fd, SHUT_RDWR); }, [&] {
+      return static_cast<redisReply*>(redisCommandArgv(connection_.get(), static_cast<int>(words.size()), texts.data(), sizes.data()));
+    }));
     if (!reply) return lost(cut_off);
     if (reply->type == REDIS_REPLY_ERROR) return error_reply;
     return plan_.expect.empty() || holds(*reply, plan_.expect) ? none : wrong_answer;

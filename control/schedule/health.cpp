@@ -2,6 +2,7 @@
 
 #include <httplib.h>
 
+#include "control/experiment/ask_until.hpp"
 #include "control/experiment/probe.hpp"
 #include "shell.hpp"
 
@@ -47,14 +48,17 @@ bool is_well(const std::string& check, std::chrono::nanoseconds timeout) {
   if (check.starts_with(tcp)) return answers_tcp(check.substr(tcp.size()), timeout);
   if (!check.starts_with(http)) return run_command(check, {}, "", timeout).good();
   const auto at = place_of(check);
+  auto client = client_for(at, timeout);
   const auto deadline = std::chrono::steady_clock::now() + timeout;
-  const auto answer = client_for(at, timeout).Get(at.path, [&](std::uint64_t, std::uint64_t) { return std::chrono::steady_clock::now() < deadline; });
-  return answer && answer->status >= 200 && answer->status < 400;
+  const auto answer = experiment::ask_until(deadline, [&] { client.stop(); }, [&] { return client.Get(at.path); });
+  const bool whole = answer && std::chrono::steady_clock::now() < deadline;  // one that was cut off may look like it
+  return whole && answer->status >= 200 && answer->status < 400;
 }
 
 std::string post_json(const std::string& url, const std::string& body, std::chrono::nanoseconds timeout) {
   const auto at = place_of(url);
-  const auto answer = client_for(at, timeout).Post(at.path, body, "application/json");
+  auto client = client_for(at, timeout);
+  const auto answer = experiment::ask_until(std::chrono::steady_clock::now() + timeout, [&] { client.stop(); }, [&] { return client.Post(at.path, body, "application/json"); });
   if (!answer) return "no answer from " + url + " (" + httplib::to_string(answer.error()) + ")";
   return answer->status >= 200 && answer->status < 300 ? "" : url + " answered " + std::to_string(answer->status);
 }

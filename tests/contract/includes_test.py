@@ -24,7 +24,7 @@ MAY = {
     "control/proc": ["include/chaos/abi", "control/rules"],
     "control/http": ["include/chaos/abi", "control/rules", "control/protocol", "control/experiment", "control/schedule"],
     "control/daemon": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc", "control/http", "control/manual"],
-    "control/experiment": ["include/chaos/abi", "control/rules", "control/ini", "control/protocol", "control/stress"],
+    "control/experiment": ["include/chaos/abi", "include/chaos", "control/rules", "control/ini", "control/protocol", "control/stress"],
     "control/stress": ["control/rules"],
     "control/ini": ["control/rules"],
     "control/schedule": ["include/chaos/abi", "control/rules", "control/ini", "control/experiment"],

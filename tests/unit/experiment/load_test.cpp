@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "control/experiment/prober.hpp"
+#include "tests/support/dripping_server.hpp"
 
 namespace {
 
@@ -154,6 +155,26 @@ TEST(Load, ARedisErrorAndAWrongAnswerAreTold) {
   EXPECT_EQ(one(p), "wrong answer");
   p.expect = "PON";
   EXPECT_EQ(one(p), "good");
+}
+
+TEST(Load, AnAnswerThatNeverEndsHasTimedOut) {
+  const std::tuple<probe_kind, const char*, const char*> answers[] = {{probe_kind::http, "HTTP/1.1 200 OK\r\n", "X: y\r\n"},
+                                                                      {probe_kind::http, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"},
+                                                                      {probe_kind::http, "HTTP/1.1 200 OK\r\n\r\n", "x"},
+                                                                      {probe_kind::redis, "$1000000000\r\n", "x"}};
+  for (const auto& [kind, beginning, piece] : answers) {
+    const chaos::testing_support::dripping_server server(beginning, piece);
+    for (const bool load : {true, false}) {
+      auto p = load_on(kind, server.port);
+      p.load = load, p.timeout = 200ms;
+      const auto asker = make_probe(p, {});
+      sample s;
+      const auto began = steady::now();
+      asker->ask(0, began + p.timeout, s);
+      EXPECT_STREQ(failure_texts[s.failure], "timed out") << beginning;
+      EXPECT_LT(steady::now() - began, 3s) << beginning;
+    }
+  }
 }
 
 }  // namespace
