@@ -79,6 +79,7 @@ json shown(const schedule::known_schedule& s) {
   json row = s.record.is_object() ? s.record : json::object();
   row["name"] = s.name;
   row["running"] = s.running;
+  if (s.running) row["pid"] = s.pid;
   return row;
 }
 
@@ -142,10 +143,9 @@ void stop_schedule(exchange& x) {
     if (!s.running) continue;
     running.push_back(s.name);
     if (s.name != wanted) continue;
-    const json pid = s.record.is_object() ? s.record.value("pid", json()) : json();
-    if (!pid.is_number_integer() || pid <= 1 || kill(pid.get<pid_t>(), SIGTERM) < 0)
+    if (s.pid <= 1 || kill(s.pid, SIGTERM) < 0)
       return x.refuse({problem_code::failed, "the schedule " + wanted + " can not be told to end", wanted, {}});
-    if (note(x, "told_to_end", wanted, pid)) x.give(json{{"name", wanted}, {"pid", pid}}, x.which.success);
+    if (note(x, "told_to_end", wanted, s.pid)) x.give(json{{"name", wanted}, {"pid", s.pid}}, x.which.success);
     return;
   }
   x.refuse(rules::unknown_word(problem_code::not_found, "schedule that runs", wanted, running));

@@ -1,12 +1,12 @@
 #include "files.hpp"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -31,12 +31,22 @@ json base_state(const plan& p) {
   return {{"timestamp", static_cast<double>(unix_ms()) / 1000}, {"injected_by", "chaos-ctl schedule"}, {"schedule", p.name}};
 }
 
-bool is_locked(const std::string& path) {
+struct flock whole_file() {
+  struct flock all{};
+  all.l_type = F_WRLCK;
+  all.l_whence = SEEK_SET;
+  return all;
+}
+
+// Whether somebody holds it, and who says that it is he. Asked without taking it: who looks must not keep out who begins.
+void look_at_lock(const std::string& path, known_schedule& into) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  const bool held = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+  if (fd < 0) return;
+  auto other = whole_file();
+  into.running = fcntl(fd, F_OFD_GETLK, &other) == 0 && other.l_type != F_UNLCK;
+  char text[16] = {};
+  if (into.running && pread(fd, text, sizeof text - 1, 0) > 0) into.pid = static_cast<pid_t>(std::strtol(text, nullptr, 10));
   close(fd);
-  return held;
 }
 
 }  // namespace
@@ -87,8 +97,15 @@ result<lock> lock::take(const std::string& folder, const std::string& name) {
   const std::string path = lock_path(folder, name);
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return can_not("make", path);
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return lock(fd);
-  const bool held = errno == EWOULDBLOCK;
+  auto whole = whole_file();
+  if (fcntl(fd, F_OFD_SETLK, &whole) == 0) {
+    const std::string self = std::to_string(getpid()) + "\n";
+    if (ftruncate(fd, 0) == 0 && pwrite(fd, self.data(), self.size(), 0) == static_cast<ssize_t>(self.size())) return lock(fd);
+    auto p = can_not("write", path);
+    close(fd);
+    return p;
+  }
+  const bool held = errno == EAGAIN || errno == EACCES;
   auto p = can_not("lock", path);
   close(fd);
   if (held) p = {problem_code::failed, "a schedule of the name " + name + " runs already in this session; chaos-ctl schedule stop " + name + " ends it", name, {}};
@@ -117,7 +134,7 @@ std::vector<known_schedule> known_schedules(const std::string& folder) {
     if (!name.starts_with(prefix) || !name.ends_with(lock_ending)) continue;
     known_schedule one;
     one.name = name.substr(prefix.size(), name.size() - prefix.size() - lock_ending.size());
-    one.running = is_locked(file.path());
+    look_at_lock(file.path(), one);
     if (auto record = read_record(folder, one.name)) one.record = std::move(*record);
     all.push_back(std::move(one));
   }

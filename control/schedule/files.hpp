@@ -39,7 +39,8 @@ std::optional<json> read_record(const std::string& folder, const std::string& na
 struct known_schedule {
   std::string name;
   bool running = false;
-  json record;  // may be empty
+  pid_t pid = 0;  // of who runs it; the record may be of one before
+  json record;    // may be empty
 };
 std::vector<known_schedule> known_schedules(const std::string& folder);
 

@@ -38,7 +38,7 @@ class running {
   summary all() {
     if (const auto before = read_record(folder_, plan_.name)) {
       take_back(*before);
-      last_ms_ = before->value("last_injection_unix_ms", std::int64_t{0});
+      if (const json last = before->value("last_injection_unix_ms", json()); last.is_number_integer()) last_ms_ = last.get<std::int64_t>();
     }
     try {
       record("starting", 0ns);
@@ -221,8 +221,12 @@ class running {
 
   // --- what a run that died had not taken back. Its rules are gone: they ended with it.
   void take_back(const json& before) {
-    if (before.value("state", "") != "injecting") return;
-    const std::string name = before.value("scenario", ""), where = before.value("target", "");
+    const auto said = [&](const char* key) {  // "" for what no schedule has written there
+      const json text = before.value(key, json());
+      return text.is_string() ? text.get<std::string>() : std::string();
+    };
+    if (said("state") != "injecting") return;
+    const std::string name = said("scenario"), where = said("target");
     const auto* t = plan_.find(where);
     variables v = variables_for(nullptr, t);
     v.emplace_back("CHAOS_SCENARIO", name);
@@ -231,8 +235,8 @@ class running {
       if (text.empty()) return;
       if (const auto outcome = run_command(text, v, "", plan_.command_timeout); !outcome.good()) failed += std::string("; ") + which + ": " + outcome.text();
     };
-    again("undo", before.value("undo", ""));
-    again("restart", before.value("restart", ""));
+    again("undo", said("undo"));
+    again("restart", said("restart"));
     tell_.tell("recovered", plan_.name + ": the run before died in the middle of " + name + "; it was taken back" + failed, {{"scenario", name}, {"target", where}});
   }
 

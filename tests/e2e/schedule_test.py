@@ -20,6 +20,12 @@ SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 PYTHON = os.path.realpath(sys.executable)
 
 
+def pending(pid, number):
+    with open(f"/proc/{pid}/status") as f:
+        masks = dict(line.split(":\t") for line in f)
+    return any(int(masks[of], 16) >> (number - 1) & 1 for of in ("SigPnd", "ShdPnd"))
+
+
 class Schedule(SessionTest):
     def setUp(self):
         super().setUp()
@@ -260,6 +266,33 @@ class Schedule(SessionTest):
         self.assertIn("recovered", [e["event"] for e in self.audit()])
         p.terminate()
         p.wait()
+
+    def test_while_it_takes_back_stop_means_it_and_not_the_one_that_died(self):
+        begun, go = os.path.join(self.dir, "begun"), os.path.join(self.dir, "go")
+        self.ok("daemon", "start")
+        innocent = self.start(["sleep", "60"])  # has the number of the run that died
+        with open(os.path.join(self.dir, "default", "schedule-t.json"), "w") as f:
+            json.dump({"name": "t", "pid": innocent.pid, "state": "injecting", "scenario": "a", "undo": f"touch {begun}; while test -e {begun} -a ! -e {go}; do sleep 0.02; done"}, f)
+        p = self.run_schedule(self.file("[scenario a]\ncommand = true\n", target=False, start_wait="1h"))
+        until(lambda: os.path.exists(begun), "the taking back")
+        self.assertEqual((self.status()["running"], self.status()["pid"]), (True, p.pid))
+        stop = self.start([CTL, "schedule", "stop", "t"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        until(lambda: pending(p.pid, signal.SIGTERM), "the signal")
+        open(go, "w").close()
+        out, err = stop.communicate(timeout=20)
+        self.assertEqual((stop.returncode, out), (DONE, "stopped\n"), err)
+        self.assertIn("told to end", p.communicate(timeout=20)[0])
+        self.assertIsNone(innocent.poll())
+
+    def test_a_record_that_somebody_has_edited_stops_nothing(self):
+        self.ok("daemon", "start")
+        for record in {"state": 5}, {"state": "injecting", "undo": 7, "scenario": []}, {"last_injection_unix_ms": "x"}, {"pid": "x", "state": "injecting"}:
+            with open(os.path.join(self.dir, "default", "schedule-t.json"), "w") as f:
+                json.dump(record, f)
+            p = self.run_schedule(self.file("[scenario a]\ncommand = true\n", target=False, recovery="10ms"), "--count", "1")
+            out, err = p.communicate(timeout=20)
+            self.assertEqual((p.returncode, err), (DONE, ""), record)
+            self.assertIn("ended after 1 injection", out)
 
     def test_an_emergency_stop_ends_it_injecting_or_waiting(self):
         p = self.run_schedule(self.file("[scenario a]\nrule = latency *:1 1ms\n", target=False))

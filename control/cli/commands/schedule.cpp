@@ -160,12 +160,13 @@ int status(const invocation& from) {
     json row = s.record;
     row["name"] = s.name;
     row["running"] = s.running;
+    if (s.running) row["pid"] = s.pid;
     const std::string said = text_of(row, "state", "starting");
     const std::string state = s.running || said == "ended" ? said : "died";
     row["state"] = state;
     const auto until = static_cast<std::int64_t>(number(row, "until_unix_ms"));
     const auto left = s.running && until > now ? human_ns(static_cast<std::uint64_t>(until - now) * 1'000'000) : "-";
-    t.row({s.name, state, s.running ? std::to_string(number(row, "pid")) : "-", human_count(number(row, "injections")), human_count(number(row, "skipped")), std::to_string(number(row, "seed")),
+    t.row({s.name, state, s.running ? std::to_string(s.pid) : "-", human_count(number(row, "injections")), human_count(number(row, "skipped")), std::to_string(number(row, "seed")),
            text_of(row, "scenario", "-") + (text_of(row, "target").empty() ? "" : " on " + text_of(row, "target")), left});
     rows.push_back(std::move(row));
   }
@@ -184,9 +185,8 @@ int stop_it(const invocation& from) {
     if (from.words.size() > 1 && s.name != from.words[1]) continue;
     if (!s.running) continue;
     found = true;
-    const auto pid = static_cast<pid_t>(number(s.record, "pid"));
-    if (pid <= 0 || kill(pid, SIGTERM) < 0)
-      return report({problem_code::failed, "the schedule " + s.name + " (pid " + std::to_string(pid) + ") can not be told to end: " + std::strerror(errno), s.name, {}}, from);
+    if (s.pid <= 0 || kill(s.pid, SIGTERM) < 0)
+      return report({problem_code::failed, "the schedule " + s.name + " (pid " + std::to_string(s.pid) + ") can not be told to end: " + std::strerror(errno), s.name, {}}, from);
   }
   if (!found) {
     if (from.words.size() > 1 && std::find(names.begin(), names.end(), from.words[1]) == names.end())

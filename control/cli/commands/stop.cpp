@@ -14,7 +14,7 @@ namespace {
 std::size_t end_schedules(const std::string& folder) {
   std::size_t told = 0;
   for (const auto& s : schedule::known_schedules(folder))
-    if (const auto pid = static_cast<pid_t>(number(s.record, "pid")); s.running && pid > 0 && kill(pid, SIGTERM) == 0) ++told;
+    if (s.running && s.pid > 0 && kill(s.pid, SIGTERM) == 0) ++told;
   return told;
 }
 

@@ -2,6 +2,7 @@
 #include "control/schedule/files.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -64,10 +65,28 @@ TEST(ScheduleFiles, OneOfANameRunsAtATime) {
     const auto known = known_schedules(folder.path());
     ASSERT_EQ(known.size(), 2u);
     EXPECT_TRUE(known[0].running);
+    EXPECT_EQ(known[0].pid, getpid());
     EXPECT_FALSE(known[1].running);
+    EXPECT_EQ(known[1].pid, 0) << "of one that is over";
   }
   EXPECT_FALSE(known_schedules(folder.path())[0].running);
   EXPECT_TRUE(lock::take(folder.path(), "nightly").ok());
+}
+
+TEST(ScheduleFiles, WhoLooksKeepsNobodyOut) {
+  const chaos::testing_support::temporary_folder folder;
+  std::atomic<bool> over{false};
+  std::atomic<unsigned> looked{0};
+  std::thread looking([&] {
+    while (!over) known_schedules(folder.path()), ++looked;
+  });
+  unsigned refused = 0;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  for (int i = 0; (i < 2000 || looked < 500) && std::chrono::steady_clock::now() < deadline; ++i) refused += !lock::take(folder.path(), "nightly");
+  over = true;
+  looking.join();
+  EXPECT_EQ(refused, 0u);
+  EXPECT_GE(looked, 500u);
 }
 
 TEST(ScheduleFiles, ARecordThatMakesNoSenseIsNone) {
