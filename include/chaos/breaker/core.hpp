@@ -260,10 +260,10 @@ class breaker_core final : public fallback_host {
           if (out >= settings_.half_open_permits ||
               out + ok >= std::max(settings_.half_open_permits, settings_.success_threshold))
             return rejected(w, half_open_timeout_ns());
-          // The first of a row of probes starts the clock: an idle half-open does not lapse.
-          const std::uint64_t next = out ? w + 1
-                                         : make_word(state::half_open, generation_of(w),
-                                                     half_open_payload(now + half_open_timeout_ns(), ok, 1));
+          // Each probe starts the clock anew, so that it has the whole time. A hung one can put off nothing by that:
+          // where more are admitted, nobody is kept out.
+          const std::uint64_t next = make_word(state::half_open, generation_of(w),
+                                               half_open_payload(now + half_open_timeout_ns(), ok, out + 1));
           if (word_.compare_exchange_weak(w, next, std::memory_order_acq_rel)) return {next, now};
           continue;
         }

@@ -41,7 +41,7 @@ struct breaker_settings {
 
   // Half open → closed: success_threshold successes, of at most half_open_permits calls at a time. A failure opens
   // again, and so does a probe that has no result after half_open_timeout (0 = recovery_timeout, at most 2 h;
-  // resolution 17 ms, never early).
+  // resolution 17 ms, never early), counted from the latest probe: those before it wait as long.
   std::uint32_t half_open_permits = 3;
   std::uint32_t success_threshold = 2;
   std::chrono::nanoseconds half_open_timeout{0};

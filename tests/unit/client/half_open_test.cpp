@@ -70,6 +70,38 @@ TEST(HalfOpen, EachRowOfProbesHasTheWholeTime) {
   EXPECT_EQ(b.state(), state::closed);
 }
 
+TEST(HalfOpen, EachProbeOfARowHasTheWholeTime) {
+  auto s = settings();
+  s.success_threshold = 3;
+  half_open_breaker b(s);
+  auto first = b.breaker.try_acquire();
+  b.clock.advance(4s);
+  auto second = b.breaker.try_acquire();
+  first.success();
+  b.clock.advance(4s);
+  auto third = b.breaker.try_acquire();
+  EXPECT_EQ(b.state(), state::half_open) << "the second is out for 4 s of 5, the third has just begun";
+  second.success();
+  b.clock.advance(4s);
+  EXPECT_EQ(b.state(), state::half_open);
+  third.success();
+  EXPECT_EQ(b.state(), state::closed);
+}
+
+TEST(HalfOpen, ProbesThatComeLaterDoNotHideOneThatHangs) {
+  auto s = settings();
+  s.success_threshold = 3;
+  half_open_breaker b(s);
+  auto hung = b.breaker.try_acquire();
+  b.clock.advance(4s);
+  b.succeed(2);
+  EXPECT_FALSE(b.breaker.try_acquire()) << "the third success can only be that of the hung one";
+  b.clock.advance(5s + 17ms);
+  EXPECT_EQ(b.state(), state::open);
+  hung.success();
+  EXPECT_EQ(b.metrics().late_results, 1u);
+}
+
 TEST(HalfOpen, ASlowProbeOpens) {
   auto s = settings();
   s.slow_call_duration = 1s;

@@ -45,7 +45,8 @@ struct reference {
     if (now_in == state::half_open) {
       if (probes_out >= s.half_open_permits) return 0;
       if (probes_out + probes_ok >= std::max(s.half_open_permits, s.success_threshold)) return 0;
-      if (probes_out++ == 0) deadline = now + static_cast<std::uint64_t>(s.half_open_timeout.count());
+      ++probes_out;
+      deadline = now + static_cast<std::uint64_t>(s.half_open_timeout.count());
     }
     return period;
   }
