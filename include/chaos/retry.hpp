@@ -8,7 +8,7 @@
 // not retried unless retry_if says so: what it waits for will not come in milliseconds.
 // Thread-safety: retry() and retry_budget from any thread. Units: std::chrono. Errors: wrong settings throw
 // std::invalid_argument naming the field; a failure without budget keeps its own cause.
-// Source of algorithm: budget as gRPC's retry throttling (10 tokens; a failure takes one, a success gives 0.1;
+// Source of algorithm: budget as gRPC's retry throttling (10 tokens; a failure that may be retried takes one, a success gives 0.1;
 // retries only above half); jitter as in "Exponential Backoff And Jitter" (AWS).
 #pragma once
 #include <algorithm>
@@ -84,7 +84,7 @@ detail::result_of_call<F&> retry(const retry_settings& s, F&& f) {
     const failure& why = r.error();
     const bool wanted =
         s.retry_if ? s.retry_if(why) : why.kind == failure_kind::error || why.kind == failure_kind::timeout;
-    const bool afforded = !s.budget || s.budget->failure();
+    const bool afforded = !wanted || !s.budget || s.budget->failure();
     if (!wanted || !afforded || attempt >= s.max_attempts) return r;
     random = random * 6364136223846793005u + 1442695040888963407u;
     const double unit = static_cast<double>(random >> 11) * 0x1p-53;

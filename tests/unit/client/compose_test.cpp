@@ -97,6 +97,17 @@ TEST(RetryBudget, EarnsATenthWithEachSuccess) {
   EXPECT_TRUE(budget.failure());
 }
 
+TEST(Retry, WhatIsNotRetriedAnywayTakesNoToken) {
+  chaos::retry_budget budget;
+  chaos::breaker open{"open"};
+  open.force_open();
+  for (int i = 0; i < 20; ++i) {
+    auto r = chaos::retry({.budget = &budget}, [&] { return open.call([] { return 1; }); });
+    EXPECT_EQ(r.error().kind, failure_kind::open);
+  }
+  EXPECT_DOUBLE_EQ(budget.tokens(), 10) << "else an outage of a minute would leave none for the hour after it";
+}
+
 TEST(Retry, WrongSettingsNameTheField) {
   const auto f = [] { return 1; };
   EXPECT_THROW((void)chaos::retry({.max_attempts = 0}, f), std::invalid_argument);
