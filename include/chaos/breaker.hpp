@@ -27,6 +27,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "breaker/cancellation.hpp"
 #include "breaker/core.hpp"
 #include "breaker/coroutine.hpp"
 #include "breaker/permit.hpp"
@@ -108,7 +109,7 @@ class breaker {
     return {failure_kind::open, std::chrono::nanoseconds(static_cast<std::int64_t>(t.start_ns)), {}, nullptr};
   }
   static failure judged() noexcept { return {failure_kind::error, {}, {}, "the reply was classified as a failure"}; }
-  static failure thrown() noexcept { return {failure_kind::error, {}, std::current_exception(), nullptr}; }
+  static failure thrown() { return {failure_kind::error, {}, detail::caught(), nullptr}; }
 
   template <class F, class Classify>
   auto call_now(F& f, const Classify& classify) ->

@@ -21,6 +21,7 @@
 #include <utility>
 #include <variant>
 
+#include "breaker/cancellation.hpp"
 #include "breaker/expected.hpp"
 #include "breaker/fallback_host.hpp"
 #include "failure.hpp"
@@ -100,6 +101,7 @@ class [[nodiscard]] result : public expected<T, failure> {
         return r;
       }
     } catch (...) {
+      static_cast<void>(detail::caught());
       note(false, "cache");
     }
     return std::move(*this);
@@ -210,7 +212,7 @@ class [[nodiscard]] result : public expected<T, failure> {
         return substitute(std::move(got), chaos::source::fallback);
       }
     } catch (...) {
-      return fail_again({failure_kind::error, {}, std::current_exception(), nullptr});
+      return fail_again({failure_kind::error, {}, detail::caught(), nullptr});
     }
   }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "../result.hpp"
+#include "cancellation.hpp"
 
 namespace chaos::detail {
 
@@ -33,7 +34,7 @@ result_of_call<F, A...> invoke_to_result(F&& f, A&&... a) {
       return R(std::invoke(std::forward<F>(f), std::forward<A>(a)...));
     }
   } catch (...) {
-    return R(failure{failure_kind::error, {}, std::current_exception(), nullptr});
+    return R(failure{failure_kind::error, {}, caught(), nullptr});
   }
 }
 

@@ -186,6 +186,28 @@ TEST(Timeout, InTimeIsTheValue) {
   EXPECT_TRUE(chaos::with_timeout(1h, [] {}).has_value());
 }
 
+// pthread_cancel() and pthread_exit() unwind through what catches everything.
+TEST(Compose, AThreadMayEndInsideOfACall) {
+  chaos::breaker breaker{"b", {.failure_threshold = 1}};
+  chaos::bulkhead bulkhead("b", {.max_concurrent = 1});
+  const std::function<void()> ends[] = {
+      [&] { (void)breaker.call([] { pthread_exit(nullptr); }); },
+      [&] { (void)breaker.call([] { return chaos::result<int>(chaos::failure{}); }).or_else([]() -> int { pthread_exit(nullptr); }); },
+      [&] { (void)bulkhead.call([] { pthread_exit(nullptr); }); },
+      [&] { (void)chaos::with_timeout(1h, [](std::stop_token) { pthread_exit(nullptr); }); },
+      [&] { (void)chaos::retry({}, [] { pthread_exit(nullptr); }); },
+  };
+  for (const auto& end : ends) {
+    breaker.reset();
+    pthread_t thread;
+    ASSERT_EQ(pthread_create(&thread, nullptr, [](void* f) -> void* { return (*static_cast<const std::function<void()>*>(f))(), f; }, const_cast<std::function<void()>*>(&end)), 0);
+    void* returned = &thread;
+    ASSERT_EQ(pthread_join(thread, &returned), 0);
+    EXPECT_EQ(returned, nullptr) << "it ended where it said";
+  }
+  EXPECT_EQ(bulkhead.inside(), 0u) << "its place was given back";
+}
+
 TEST(Timeout, WithoutATokenItIsMeasured) {
   chaos::manual_clock clock;
   auto slow = chaos::with_timeout(
