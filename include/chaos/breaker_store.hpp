@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <locale>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -86,6 +87,7 @@ inline std::uint32_t checksum(std::string_view text) noexcept {  // FNV-1a
 // chaos-breaker 1 <state> <remaining_ms> <openings> <saved_at_ms> <checksum>\n
 inline std::string encode_snapshot(const breaker_snapshot& s, std::int64_t wall_ms) {
   std::ostringstream out;
+  out.imbue(std::locale::classic());  // the next start may be in another locale
   out << "chaos-breaker 1 " << to_string(s.state) << ' '
       << std::chrono::ceil<std::chrono::milliseconds>(s.remaining).count() << ' ' << s.openings_in_a_row << ' '
       << wall_ms;
@@ -101,6 +103,7 @@ inline breaker_snapshot decode_snapshot(const std::string& text, std::int64_t wa
   if (text.substr(end + 1) != std::to_string(checksum(text.substr(0, end))) + "\n")
     throw corrupt("checksum does not match");
   std::istringstream in(text.substr(0, end));
+  in.imbue(std::locale::classic());
   std::string magic, name;
   int version = 0;
   std::int64_t remaining_ms = 0, saved_ms = 0;

@@ -1,6 +1,7 @@
 // The registry in Prometheus text format, with the names of resilience4j's metrics where they have one.
 // Thread-safety: any thread. Errors: std::bad_alloc.
 #pragma once
+#include <locale>
 #include <map>
 #include <sstream>
 #include <string>
@@ -35,6 +36,7 @@ inline std::string breaker_registry::prometheus() {
                     (n > 1 ? ",instance_number=\"" + std::to_string(n) + "\"" : ""));
   }
   std::ostringstream out;
+  out.imbue(std::locale::classic());  // whatever the program calls a decimal point
   const auto family = [&](const char* name, const char* type, const char* help, auto&& rows) {
     out << "# HELP chaos_breaker_" << name << ' ' << help << "\n# TYPE chaos_breaker_" << name << ' ' << type << '\n';
     for (std::size_t i = 0; i < all.size(); ++i)

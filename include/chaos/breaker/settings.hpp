@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <locale>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -62,6 +63,7 @@ template <class V>
 [[noreturn]] void refuse(std::string_view type, std::string_view name, const char* field, V value,
                          const char* right) {
   std::ostringstream text;
+  text.imbue(std::locale::classic());
   text << "chaos::" << type << " \"" << name << "\": " << field << " is " << value << "; expected " << right;
   throw std::invalid_argument(text.str());
 }

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <locale>
 
 #include "chaos/redis_cache.hpp"
 #include "redis_server.hpp"
@@ -40,6 +41,22 @@ TEST_F(FileStore, AnOpenBreakerComesBackOpenForWhatIsLeft) {
   EXPECT_LE(b.retry_after(), 60s + 1ms);
   EXPECT_GT(b.retry_after(), 30s);
   EXPECT_EQ(b.snapshot().openings_in_a_row, 1u);
+}
+
+struct of_commas : std::numpunct<char> {
+  char do_thousands_sep() const override { return '.'; }
+  std::string do_grouping() const override { return "\3"; }
+};
+
+TEST_F(FileStore, TheTextIsTheSameInEveryLocale) {
+  const chaos::breaker_snapshot open{state::open, 12345s, 1234};
+  const std::string usual = chaos::detail::encode_snapshot(open, 4'000'000);
+  const std::locale before = std::locale::global(std::locale(std::locale::classic(), new of_commas));
+  const std::string other = chaos::detail::encode_snapshot(open, 4'000'000);
+  const auto back = chaos::detail::decode_snapshot(usual, 4'000'000);
+  std::locale::global(before);
+  EXPECT_EQ(other, usual);
+  EXPECT_EQ(back.remaining, open.remaining);
 }
 
 TEST_F(FileStore, TheEndOfTheProgramSavesWhatIsNotSavedYet) {

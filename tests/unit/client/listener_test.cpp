@@ -1,5 +1,6 @@
 // Listeners: order, exceptions, subscriptions that end; the registry and its Prometheus text.
 #include <future>
+#include <locale>
 #include <thread>
 
 #include "support.hpp"
@@ -119,6 +120,31 @@ TEST(Prometheus, HasTheCountersOfABreaker) {
   has("chaos_breaker_state{" + name + ",state=\"closed\"} 0");
   has("chaos_breaker_transitions_total{" + name + ",from=\"closed\",to=\"open\"} 1");
   has("chaos_breaker_calls_total{" + name + ",instance_number=\"2\",kind=\"successful\"} 0");
+}
+
+struct of_commas : std::numpunct<char> {
+  char do_decimal_point() const override { return ','; }
+  char do_thousands_sep() const override { return '.'; }
+  std::string do_grouping() const override { return "\3"; }
+};
+
+// Programs set the locale of their users for everything that is printed.
+TEST(Metrics, TextIsTheSameInEveryLocale) {
+  const std::locale before = std::locale::global(std::locale(std::locale::classic(), new of_commas));
+  clocked b({.failure_threshold = 0, .failure_rate = 1}, "far");
+  b.succeed(1999);
+  b.fail();
+  const std::string text = chaos::breakers().prometheus();
+  std::string refusal;
+  try {
+    chaos::breaker wrong{"wrong", {.sliding_window = 2'000'000}};
+  } catch (const std::invalid_argument& e) {
+    refusal = e.what();
+  }
+  std::locale::global(before);
+  EXPECT_NE(text.find("calls_total{name=\"far\",kind=\"successful\"} 1999\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("failure_rate{name=\"far\"} 0.01\n"), std::string::npos) << text;
+  EXPECT_NE(refusal.find("is 2000000;"), std::string::npos) << refusal;
 }
 
 }  // namespace
