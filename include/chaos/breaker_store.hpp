@@ -139,7 +139,7 @@ class breaker_persistence {
     });
     worker_ = std::thread([this] { work(); });
     std::unique_lock lock(mutex_);
-    wake_.wait_for(lock, restore_wait, [this] { return loaded_; });
+    wake_.wait_for(lock, detail::waitable(restore_wait), [this] { return loaded_; });
   }
   breaker_persistence(const breaker_persistence&) = delete;
   // Saves the last state, if it is not saved yet.
@@ -156,7 +156,7 @@ class breaker_persistence {
   // Waits until all that has happened so far is stored; for tests and orderly ends. False when it takes longer.
   bool flush(std::chrono::milliseconds at_most) {
     std::unique_lock lock(mutex_);
-    return wake_.wait_for(lock, at_most, [this] { return loaded_ && !dirty_ && !busy_; });
+    return wake_.wait_for(lock, detail::waitable(at_most), [this] { return loaded_ && !dirty_ && !busy_; });
   }
   bool restored() const {
     std::lock_guard lock(mutex_);

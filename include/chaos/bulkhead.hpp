@@ -58,7 +58,7 @@ class bulkhead {
   place try_acquire() {
     std::unique_lock lock(mutex_);
     const auto room = [this] { return inside_ < settings_.max_concurrent; };
-    if (!room() && (settings_.max_wait.count() == 0 || !freed_.wait_for(lock, settings_.max_wait, room))) {
+    if (!room() && (settings_.max_wait.count() == 0 || !freed_.wait_for(lock, detail::waitable(settings_.max_wait), room))) {
       ++rejected_;
       return place();
     }

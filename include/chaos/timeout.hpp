@@ -77,7 +77,7 @@ class stop_timer {
       }
       const std::uint64_t now = monotonic_ns(), due = pending_.begin()->first.first;
       if (due > now) {
-        wake_.wait_for(lock, std::chrono::nanoseconds(due - now));
+        wake_.wait_for(lock, waitable(std::chrono::nanoseconds(due - now)));
         continue;
       }
       std::stop_source stop = std::move(pending_.begin()->second);

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -120,6 +121,12 @@ inline int clock_first_call(clockid_t id, timespec* out) noexcept {
   const clock_function found = find_vdso_clock();
   clock_now.store(found ? found : &clock_by_instruction, std::memory_order_relaxed);
   return clock_now.load(std::memory_order_relaxed)(id, out);
+}
+
+// "As long as it takes", such as duration::max(), would overflow in wait_for(), which then does not wait at all.
+template <class Duration>
+constexpr Duration waitable(Duration d) noexcept {
+  return std::min(d, std::chrono::duration_cast<Duration>(std::chrono::hours(24 * 365)));
 }
 
 }  // namespace detail

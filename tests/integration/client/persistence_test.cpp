@@ -59,6 +59,14 @@ TEST_F(FileStore, TheTextIsTheSameInEveryLocale) {
   EXPECT_EQ(back.remaining, open.remaining);
 }
 
+TEST_F(FileStore, AsLongAsItTakes) {
+  chaos::breaker b("redis", settings());
+  chaos::breaker_persistence keep(b, store(), std::chrono::milliseconds::max());
+  b.force_open();
+  EXPECT_TRUE(keep.flush(std::chrono::milliseconds::max()));
+  EXPECT_EQ(chaos::detail::decode_snapshot(read(path), 0).state, state::forced_open);
+}
+
 TEST_F(FileStore, TheEndOfTheProgramSavesWhatIsNotSavedYet) {
   {
     chaos::breaker b("redis", settings());

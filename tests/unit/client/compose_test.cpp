@@ -186,6 +186,24 @@ TEST(Timeout, InTimeIsTheValue) {
   EXPECT_TRUE(chaos::with_timeout(1h, [] {}).has_value());
 }
 
+TEST(Timeout, AsLongAsItTakes) {
+  auto waiting = std::async(std::launch::async, [] {
+    return chaos::with_timeout(std::chrono::nanoseconds::max(), [](std::stop_token) { return 1; }).value_or(0);
+  });
+  ASSERT_EQ(waiting.wait_for(20s), std::future_status::ready);
+  EXPECT_EQ(waiting.get(), 1);
+  auto told = chaos::with_timeout(1ms, [](std::stop_token stop) {
+    while (!stop.stop_requested()) std::this_thread::yield();
+  });
+  EXPECT_FALSE(told) << "others are told in time meanwhile and after";
+  chaos::bulkhead b("db", {.max_concurrent = 1, .max_wait = std::chrono::nanoseconds::max()});
+  auto held = b.try_acquire();
+  auto waiter = std::async(std::launch::async, [&] { return static_cast<bool>(b.try_acquire()); });
+  EXPECT_EQ(waiter.wait_for(50ms), std::future_status::timeout);
+  held = chaos::bulkhead::place();
+  EXPECT_TRUE(waiter.get());
+}
+
 // pthread_cancel() and pthread_exit() unwind through what catches everything.
 TEST(Compose, AThreadMayEndInsideOfACall) {
   chaos::breaker breaker{"b", {.failure_threshold = 1}};
