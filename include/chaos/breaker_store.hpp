@@ -132,7 +132,8 @@ class breaker_persistence {
                       std::chrono::milliseconds restore_wait = std::chrono::milliseconds(200))
       : breaker_(b), store_(std::move(store)) {
     if (!store_) throw std::invalid_argument("chaos::breaker_persistence: store is null; expected a store");
-    subscription_ = b.on_transition([this](const transition&) {
+    subscription_ = b.on_transition([this](const transition& t) {
+      if (t.reason == transition_reason::restored) return;  // no news to the store
       std::lock_guard lock(mutex_);
       dirty_ = true;
       wake_.notify_all();
@@ -198,7 +199,6 @@ class breaker_persistence {
       const bool applied = breaker_.restore(detail::decode_snapshot(text, wall_ms()));
       std::lock_guard lock(mutex_);
       restored_ = applied;
-      if (applied) dirty_ = false;  // its own transition is no news
     } catch (const std::exception& e) {
       failed(e.what());
       if (text.empty()) return;

@@ -43,6 +43,20 @@ TEST_F(FileStore, AnOpenBreakerComesBackOpenForWhatIsLeft) {
   EXPECT_EQ(b.snapshot().openings_in_a_row, 1u);
 }
 
+TEST_F(FileStore, WhatHappensWhileTheStateIsRestoredIsSavedToo) {
+  std::ofstream(path) << chaos::detail::encode_snapshot({state::forced_open, 0s, 1}, 1000);
+  {
+    chaos::breaker b("redis", settings());
+    auto at_once = b.on_transition([&](const chaos::transition& t) {
+      if (t.reason == chaos::transition_reason::restored) b.reset();
+    });
+    chaos::breaker_persistence keep(b, store(), 10s);
+    ASSERT_TRUE(keep.restored());
+    EXPECT_TRUE(keep.flush(std::chrono::milliseconds::max()));
+  }
+  EXPECT_EQ(chaos::detail::decode_snapshot(read(path), 1000).state, state::closed);
+}
+
 struct of_commas : std::numpunct<char> {
   char do_thousands_sep() const override { return '.'; }
   std::string do_grouping() const override { return "\3"; }
