@@ -5,7 +5,7 @@
 // Thread-safety: values. Errors: value() of an error throws bad_expected_access. Source: ISO C++23 [expected].
 #pragma once
 #include <version>
-#if defined(__cpp_lib_expected) && __cpp_lib_expected >= 202202L
+#if defined(__cpp_lib_expected) && __cpp_lib_expected >= 202211L  // GCC 12 has it without transform() and its kin
 #include <expected>
 namespace chaos {
 using std::bad_expected_access;
@@ -190,10 +190,10 @@ class expected {
   constexpr auto transform(F&& f) && {
     if constexpr (std::is_void_v<T>) {
       using R = expected<std::remove_cvref_t<std::invoke_result_t<F>>, E>;
-      return has_ ? R(std::invoke(std::forward<F>(f))) : R(unexpect, std::move(error_));
+      return has_ ? made_by<R>(std::forward<F>(f)) : R(unexpect, std::move(error_));
     } else {
       using R = expected<std::remove_cvref_t<std::invoke_result_t<F, T&&>>, E>;
-      return has_ ? R(std::invoke(std::forward<F>(f), std::move(value_))) : R(unexpect, std::move(error_));
+      return has_ ? made_by<R>(std::forward<F>(f), std::move(value_)) : R(unexpect, std::move(error_));
     }
   }
   template <class F>
@@ -220,6 +220,15 @@ class expected {
   }
 
  private:
+  template <class R, class F, class... A>
+  static constexpr R made_by(F&& f, A&&... a) {
+    if constexpr (std::is_void_v<typename R::value_type>) {
+      std::invoke(std::forward<F>(f), std::forward<A>(a)...);
+      return R();
+    } else {
+      return R(std::invoke(std::forward<F>(f), std::forward<A>(a)...));
+    }
+  }
   constexpr void check() const {
     if (!has_) throw bad_expected_access<E>(error_);
   }

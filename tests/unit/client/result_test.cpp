@@ -150,6 +150,10 @@ TEST(Result, HasTheInterfaceOfExpected) {
   EXPECT_EQ(*r, 3);
   EXPECT_EQ(r.value_or(9), 3);
   auto text = std::move(r).transform([](int i) { return std::to_string(i); });
+  int seen = 0;
+  EXPECT_TRUE(chaos::result<int>(3).transform([&](int i) { seen = i; }).has_value());
+  EXPECT_TRUE(chaos::result<void>().transform([&] { ++seen; }).has_value());
+  EXPECT_EQ(seen, 4);
   EXPECT_EQ(*text, "3");
   EXPECT_EQ(text->size(), 1u);
   chaos::result<int> e(chaos::failure{failure_kind::error, {}, {}, "no"});
