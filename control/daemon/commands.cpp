@@ -168,7 +168,7 @@ void daemon::install(client_id who, std::vector<rule_spec> specs, std::uint64_t 
     }
   }
   installs_.push_back(std::move(job));
-  install_timer_.at(monotonic_ns() + resolve_patience_ns);
+  install_timer_.at(installs_.front().deadline_ns);  // those who come later do not put off the first
   finish_installs(false);
 }
 

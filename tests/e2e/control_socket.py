@@ -10,10 +10,16 @@ class ControlSocket:
         self.socket.connect(f"{folder}/control.sock")
         self.file = self.socket.makefile("rwb")
 
-    def ask(self, command, **arguments):
+    def send(self, command, **arguments):
         self.file.write(json.dumps({"v": 1, "command": command, **arguments}).encode() + b"\n")
         self.file.flush()
+
+    def answer(self):
         return json.loads(self.file.readline())
+
+    def ask(self, command, **arguments):
+        self.send(command, **arguments)
+        return self.answer()
 
     def close(self):
         self.file.close()

@@ -2,6 +2,7 @@
 import fcntl
 import os
 import resource
+import select
 import signal
 import subprocess
 import threading
@@ -9,7 +10,10 @@ import time
 import unittest
 
 from control_socket import ControlSocket
-from harness import CTL, DAEMON, DONE, FAILED, NO_DAEMON, SHIM, SessionTest, alive, until
+from harness import BUILD, CTL, DAEMON, DONE, FAILED, NO_DAEMON, SHIM, SessionTest, alive, until
+
+
+SLOW_NAMES = os.path.join(BUILD, "tests/slow_names.so")
 
 
 def sleeps(pid):
@@ -89,6 +93,26 @@ class Daemon(SessionTest):
         for fd in range(3):
             self.assertEqual(os.readlink(f"/proc/{daemon.pid}/fd/{fd}"), "/dev/null")
         self.ok("daemon", "stop")
+
+    def test_rules_that_come_later_do_not_put_off_one_whose_name_is_being_looked_up(self):
+        self.start([DAEMON, "--dir", self.dir, "--foreground"], stderr=subprocess.DEVNULL, env={"LD_PRELOAD": SLOW_NAMES})
+        until(lambda: self.ctl("daemon", "status").code == DONE, "chaosd in the foreground")
+        clients = [ControlSocket(f"{self.dir}/default")]
+        self.addCleanup(lambda: [c.close() for c in clients])
+        clients[0].send("set", words=["latency", "slow.example:1", "1ms"])
+
+        def answered():
+            if select.select([clients[0].socket], [], [], 0)[0]:
+                return True
+            clients.append(ControlSocket(f"{self.dir}/default"))
+            clients[-1].send("set", words=["latency", f"127.0.0.1:{len(clients)}", "1ms"])
+            return False
+
+        until(answered, "an answer to who came first", deadline=5, every=0.2)  # chaosd waits 1.5 s for a name
+        first = clients[0].answer()
+        self.assertTrue(first["ok"], first)
+        self.assertIn("can not be resolved here (yet)", first["warnings"][-1])
+        self.assertEqual([c.answer()["result"]["id"] for c in clients[1:]], list(range(2, len(clients) + 1)), "in the order in which they came")
 
     def test_rules_of_a_killed_daemon_come_back_paused_with_what_was_left(self):
         self.ok("set", "latency", "127.0.0.1:1", "1ms", "--for", "60s", "--name", "a")
