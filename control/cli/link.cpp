@@ -169,6 +169,15 @@ result<client> start_daemon(const session_location& where, const daemon_options&
   }
 }
 
+result<protocol::reply> ask_started(const session_location& where, const daemon_options& options, client& link, protocol::command what, protocol::json arguments, bool* started) {
+  auto reply = link.call(what, arguments);
+  if (reply || reply.error().code != problem_code::no_daemon) return reply;
+  auto next = start_daemon(where, options, started);
+  if (!next) return next.error();
+  link = std::move(*next);
+  return link.call(what, std::move(arguments));
+}
+
 result<client> daemon_for(const invocation& from, const session_location& where) {
   if (from.command->daemon == policy::starts) return start_daemon(where, {});
   return daemon_that_runs(where);
@@ -192,7 +201,7 @@ int ask(const invocation& from, protocol::command what, protocol::json arguments
   if (out) *out = *where;
   auto link = daemon_for(from, *where);
   if (!link) return report(link.error(), from);
-  auto reply = link->call(what, std::move(arguments));
+  auto reply = from.command->daemon == policy::starts ? ask_started(*where, {}, *link, what, std::move(arguments)) : link->call(what, std::move(arguments));
   if (!reply) return report(reply.error(), from);
   for (const auto& w : reply->warnings)
     if (!from.json) note("chaos-ctl: " + w);

@@ -24,6 +24,11 @@ struct daemon_options {
 // Starts a daemon for this session unless one answers. Two at once make one: the loser's chaos-ctl uses the winner.
 rules::result<protocol::client> start_daemon(const session_location& where, const daemon_options& options, bool* started = nullptr);
 
+// Asks over a connection that start_daemon() gave. A daemon that was about to end took the connection and not the question: then
+// the one after it is asked.
+rules::result<protocol::reply> ask_started(const session_location& where, const daemon_options& options, protocol::client& link, protocol::command what,
+                                           protocol::json arguments = protocol::json::object(), bool* started = nullptr);
+
 // A connection as the command's policy wants it: started when needed, or a no_daemon problem that says what to do.
 rules::result<protocol::client> daemon_for(const invocation& from, const session_location& where);
 rules::result<protocol::client> daemon_that_runs(const session_location& where);  // never starts one

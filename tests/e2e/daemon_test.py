@@ -4,6 +4,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -77,6 +78,22 @@ class Daemon(SessionTest):
         for _ in range(20):
             os.kill(self.daemon_pid(), signal.SIGTERM)
             self.ok("daemon", "start")
+
+    def test_a_daemon_that_took_the_connection_and_not_the_question_is_replaced(self):
+        os.mkdir(f"{self.dir}/default", 0o700)
+        for words, says in (("set", "latency", "127.0.0.1:1", "1ms"), "1\n"), (("daemon", "start"), "chaosd "), (("run", "--set", "latency 127.0.0.1:1 1ms", "--", "echo", "ran"), "ran\n"):
+            ending = socket.socket(socket.AF_UNIX)
+            ending.bind(f"{self.dir}/default/control.sock")
+            ending.listen()
+            starting = self.start([CTL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            client, _ = ending.accept()
+            os.unlink(f"{self.dir}/default/control.sock")
+            ending.close()
+            client.close()
+            said, complaint = starting.communicate(timeout=20)
+            self.assertEqual(starting.returncode, DONE, complaint)
+            self.assertTrue(said.startswith(says), said)
+            self.ok("daemon", "stop")
 
     def test_closed_standard_streams_are_no_files_of_the_session(self):
         closed = {"preexec_fn": lambda: os.closerange(0, 3), "close_fds": False}

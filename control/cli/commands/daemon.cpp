@@ -33,9 +33,10 @@ int start(const invocation& from) {
   const auto where = session_of(from);
   if (!where) return report(where.error(), from);
   bool started = false;
-  auto link = start_daemon(*where, {from.has("--restore")}, &started);
+  const daemon_options options{from.has("--restore")};
+  auto link = start_daemon(*where, options, &started);
   if (!link) return report(link.error(), from);
-  auto status = link->call(protocol::command::status);
+  auto status = ask_started(*where, options, *link, protocol::command::status, json::object(), &started);
   if (!status) return report(status.error(), from);
   for (const auto& w : status->warnings) warn(w);
   if (!from.json && from.session == "new") {

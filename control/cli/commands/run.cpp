@@ -153,7 +153,7 @@ int run(const invocation& from) {
     warn("env -i drops LD_PRELOAD, so that no fault reaches what it starts: chaos-ctl run belongs behind it (env -i chaos-ctl run -- …)");
   unsetenv(abi::env_run);
   if (!own_rules->empty()) {
-    auto begun = link->call(protocol::command::run_begin, {{"pid", getpid()}, {"rules", *own_rules}});
+    auto begun = ask_started(*where, {}, *link, protocol::command::run_begin, {{"pid", getpid()}, {"rules", *own_rules}});
     if (!begun) return report(begun.error(), from);
     for (const auto& w : begun->warnings) warn(w);
     setenv(abi::env_run, std::to_string(number(begun->result, "run")).c_str(), 1);
