@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "control/rules/options.hpp"
+
 namespace chaos::cli {
 
 using rules::done;
@@ -33,14 +35,19 @@ struct parser {
         ++at;
         return rest();
       }
-      if (word.size() > 1 && word[0] == '-') {
+      const bool negative = out.command && word.size() > 1 && word[0] == '-' && word[1] >= '0' && word[1] <= '9';  // a value, if a wrong one
+      if (word.size() > 1 && word[0] == '-' && !negative) {
         if (auto r = flag(word); !r) return r;
       } else if (!out.command && word == "help") {  // chaos-ctl help set
         out.help = true;
         ++at;
       } else if (!out.command) {
         out.command = find_command(word);
-        if (!out.command) return rules::unknown_word(problem_code::unknown_command, "command", word, command_names());
+        if (!out.command) {
+          auto p = rules::unknown_word(problem_code::unknown_command, "command", word, command_names());
+          if (rules::find_kind(word)) p.message = "unknown command '" + word + "': did you mean 'set " + word + "'?";
+          return p;
+        }
         ++at;
       } else if (std::string_view(out.command->name) == "run") {
         return rest();  // what follows the program belongs to the program
@@ -67,7 +74,12 @@ struct parser {
     if (out.command) known = options_of(*out.command);
     const auto found = std::ranges::find(known, name, [](const command_option& o) { return std::string(o.flag); });
     if (found == known.end()) {
-      auto p = rules::unknown_word(problem_code::unknown_option, "option", name, flags_of(known));
+      std::vector<std::string> possible = flags_of(known);
+      if (const auto kind = rule && !out.words.empty() ? rules::find_kind(out.words[0]) : std::nullopt) {
+        possible = rules::flags_for(*kind);
+        for (const auto& row : common_options()) possible.emplace_back(row.flag);
+      }
+      auto p = rules::unknown_word(problem_code::unknown_option, "option", name, possible);
       if (out.command && p.message.find("did you mean") == std::string::npos) p.message += std::string("; see chaos-ctl ") + out.command->name + " --help";
       return p;
     }
@@ -75,7 +87,7 @@ struct parser {
     if (rule && !common) {  // left to the grammar of rules, value and all
       out.words.push_back(word);
       ++at;
-      if (found->takes_value() && equals == std::string::npos && at < typed.size()) out.words.push_back(typed[at++]);
+      if (found->takes_value() && equals == std::string::npos && at < typed.size() && !is_flag(known, typed[at])) out.words.push_back(typed[at++]);
       return done{};
     }
     if (!found->takes_value()) {
@@ -84,10 +96,14 @@ struct parser {
       return keep(name, "", false);
     }
     if (equals != std::string::npos) return keep(name, word.substr(equals + 1), true);
-    if (at + 1 >= typed.size() || typed[at + 1] == "--")
+    if (at + 1 >= typed.size() || typed[at + 1] == "--" || is_flag(known, typed[at + 1]))
       return problem{problem_code::missing_word, name + " needs a value: " + name + " " + found->value_help, name, {found->value_help}};
     ++at;
     return keep(name, typed[at], true);
+  }
+
+  static bool is_flag(const std::vector<command_option>& known, const std::string& word) {
+    return std::ranges::any_of(known, [&](const command_option& o) { return word.substr(0, word.find('=')) == o.flag; });
   }
 
   result<done> keep(const std::string& name, const std::string& value, bool with_value) {

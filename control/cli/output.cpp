@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "help.hpp"
+
 namespace chaos::cli {
 
 namespace {
@@ -47,9 +49,11 @@ std::string underlined(const rules::problem& p, const invocation& from) {
   if (p.word.empty()) return {};
   std::string line = "chaos-ctl";
   std::size_t at = std::string::npos, length = 0;
+  const auto whole = [&](const std::string& word) { return word == p.word || word.ends_with("=" + p.word); };
+  const bool alone = std::ranges::any_of(from.typed, whole);  // else it stands inside another
   for (const auto& word : from.typed) {
     line += ' ';
-    const std::size_t inside = word == p.word ? 0 : word.find(p.word);
+    const std::size_t inside = !alone ? word.find(p.word) : whole(word) ? word.size() - p.word.size() : std::string::npos;
     if (at == std::string::npos && inside != std::string::npos) at = width(line) + width(word.substr(0, inside)), length = width(p.word);
     line += word;
   }
@@ -161,10 +165,12 @@ int report(const rules::problem& p, const invocation& from) {
   std::string text = "chaos-ctl" + (from.command ? std::string(" ") + from.command->name : std::string()) + ": " + p.message + '\n';
   text += underlined(p, from);
   // a list that the sentence does not hold already, and that a suggestion does not make needless
-  if (!p.expected.empty() && p.message.find(p.expected.back()) == std::string::npos && p.message.find("did you mean") == std::string::npos) {
-    std::string expected = "  expected: ";
-    for (std::size_t i = 0; i < p.expected.size(); ++i) expected += (i ? ", " : "") + p.expected[i];
-    text += expected + '\n';
+  constexpr std::size_t list_max = 80;  // a longer one is a reference, and the sentence names where that is
+  const auto said = [&](const std::string& word) { return p.message.find(word) != std::string::npos && p.word.find(word) == std::string::npos; };
+  if (p.expected.size() <= list_max && !std::ranges::all_of(p.expected, said) && p.message.find("did you mean") == std::string::npos) {
+    std::string expected;
+    for (const std::string& word : p.expected) expected += (expected.empty() ? "" : ", ") + word;
+    text += "  expected: " + wrapped(expected, 12) + '\n';
   }
   write_all(2, text);
   return status;

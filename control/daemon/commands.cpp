@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "control/proc/match.hpp"
+#include "control/rules/suggest.hpp"
 #include "control/rules/values.hpp"
 #include "daemon.hpp"
 #include "defaults.hpp"
@@ -325,7 +326,7 @@ result<std::vector<std::uint32_t>> daemon::selected(const json& body) const {
     std::vector<std::string> known;
     for (const auto& [id, r] : rules_.live()) known.push_back(r.compiled.name);
     const std::string near = rules::nearest(word, known);
-    return problem{problem_code::not_found, "no rule '" + word + "' is in force" + (near.empty() ? "" : ": did you mean '" + near + "'?"), word, known};
+    return problem{problem_code::not_found, "no rule '" + word + "' is in force" + (known.empty() ? ", nor any other" : near.empty() ? "" : ": did you mean '" + near + "'?"), word, known};
   }
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "control/rules/suggest.hpp"
+
 namespace chaos::daemon {
 
 using rules::problem;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "control/rules/suggest.hpp"
 #include "control/rules/values.hpp"
 
 namespace chaos::experiment {

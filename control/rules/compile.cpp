@@ -81,21 +81,19 @@ class compilation {
     if (!aimed) return aimed.error();
     target_ = std::move(*aimed);
     if (!(kind_.targets & target_bits(target_.sort))) {
-      std::vector<std::string> expected;
+      const std::vector<std::string> expected = target_examples(kind_.targets);
       std::string list;
-      for (const auto& [bit, name] : {std::pair{abi::target_kinds::to_address, "redis:6379"}, {abi::target_kinds::to_http, "http://shop:8080/api/*"}, {abi::target_kinds::to_file, "file:/path/**"},
-                                      {abi::target_kinds::to_memory, "malloc"}, {abi::target_kinds::to_process, "process"},
-                                      {abi::target_kinds::to_dns, "dns:*.example.com"}, {abi::target_kinds::to_env, "env:NAME"}})
-        if (kind_.targets & bit) {
-          expected.emplace_back(name);
-          list += (list.empty() ? "" : ", ") + expected.back();
-        }
+      for (const std::string& like : expected) list += (list.empty() ? "" : ", ") + like;
+      const bool variable = kind_.targets == abi::target_kinds::to_env && spec_.target.find(':') == std::string::npos;
       return problem{problem_code::wrong_target, std::string(kind_.name) + " can not be aimed at " + name_of(target_.sort) +
-                         " ('" + spec_.target + "'); it is aimed like: " + list, spec_.target, expected};
+                         " ('" + spec_.target + "'); it is aimed like: " + list + (variable ? "; did you mean 'env:" + spec_.target + "'?" : ""), spec_.target, expected};
     }
     if (target_.hits_everything && !given(option::everything_))
       return problem{problem_code::needs_everything, "'" + spec_.target + "' would hit everything: name a target, or say --everything",
                      spec_.target, {"--everything"}};
+    for (const std::string& word : split(spec_.target, ','))
+      if (const std::string other = with_port(word); !other.empty())
+        out_.warnings.push_back("'" + word + "' is an address, and every port of it; a port stands behind brackets: " + other);
     out_.target = target_.normalised;
     out_.hostnames = target_.hostnames();
     rule_spec same = spec_;
@@ -136,7 +134,13 @@ class compilation {
       if (target_.sort == target_sort::dns || target_.sort == target_sort::environment)
         return combination(std::string("--size has no meaning for ") + name_of(target_.sort), "--size");
     }
-    return read(option::pid_, parse_pid, r_.process_id);
+    const auto pid = read(option::pid_, parse_pid, r_.process_id);
+    if (!pid && !spec_.get(option::pid_).empty() && spec_.get(option::pid_).find_first_not_of("0123456789") != std::string::npos) {
+      problem p = pid.error();  // most often a name
+      p.message += "; a name stands behind --process";
+      return p;
+    }
+    return pid;
   }
 
   result<done> trigger() {
@@ -174,6 +178,8 @@ class compilation {
     std::uint64_t life = given(option::forever_) || set_.run != 0 ? 0 : set_.default_for;
     if (given(option::for_)) {
       const auto read = parse_duration("--for", spec_.get(option::for_));
+      if (!read && spec_.get(option::for_) == "forever")
+        return problem{problem_code::bad_value, "--for: 'forever' is an option of its own; did you mean --forever?", "forever", {"--forever"}};
       if (!read) return read.error();
       if (*read == 0)
         return problem{problem_code::bad_value, "--for: a rule that lives for 0 does nothing", "0", {"10min", "--forever"}};
@@ -194,7 +200,11 @@ class compilation {
     const std::string& v = spec_.value;
     const auto into = [&](auto parse, auto& field) -> result<done> {
       const auto read = parse(what, v);
-      if (!read) return read.error();
+      if (!read) {
+        problem p = read.error();
+        if (parse("", spec_.target) && parse_target(v)) p.message += "; the target comes first: did you mean '" + v + " " + spec_.target + "'?";
+        return p;
+      }
       field = *read;
       return done{};
     };
@@ -205,6 +215,8 @@ class compilation {
         return v.empty() ? missing_value("200ms") : into(parse_duration, r_.delay_ns);
       case abi::value_form::optional_duration: return v.empty() ? done{} : into(parse_duration, r_.delay_ns);
       case abi::value_form::probability: {
+        if (given(option::model_))
+          if (const auto model = parse_model("--model", spec_.get(option::model_)); !model) return model.error();
         const bool own_chances = spec_.get(option::model_).rfind("gemodel:", 0) == 0;
         if (own_chances)
           return v.empty() ? done{} : result<done>(combination("gemodel brings its own chances: a value makes no sense beside it", v));
@@ -348,7 +360,11 @@ class compilation {
   result<done> errors() {
     if (kind_.value != abi::value_form::errors && kind_.value != abi::value_form::optional_errors) return done{};
     const auto named = parse_errors(std::string(kind_.name) + " value", spec_.value.empty() ? "EIO" : spec_.value);
-    if (!named) return named.error();
+    if (!named) {
+      problem p = named.error();
+      if (p.code == problem_code::unknown_errno) p.expected = possible_errnos(chosen_);
+      return p;
+    }
     for (const named_error& e : *named) {
       if (r_.late && (e.error == EINTR || e.error == EAGAIN) && !e.of_names)
         return combination("--late makes the call first, and " + e.name + " says that it was not made", e.name);

@@ -23,6 +23,14 @@ constexpr const char* signals[] = {"ABRT", "BUS", "FPE", "HUP", "ILL", "INT", "K
 
 std::string flag_of(option o) { return "--" + dashed(info_of(o).name); }
 
+std::string example_of(option o) {
+  std::string_view from = info_of(o).example;
+  const std::string flag = flag_of(o);
+  from.remove_prefix(std::min(from.find(flag), from.size()));
+  const std::size_t value = info_of(o).form == option_form::flag ? flag.size() : flag.size() + 1;
+  return std::string(from.substr(0, from.find(' ', value)));
+}
+
 std::optional<option> find_option(std::string_view key) {
   if (key.substr(0, 2) == "--") key.remove_prefix(2);
   const std::string wanted = dashed(key);

@@ -36,6 +36,7 @@ struct option_info {
   kind_set kinds;
   option_role role;
   const char* value_help;
+  const char* example;
   const char* help;
 };
 
@@ -45,8 +46,8 @@ inline constexpr kind_set any = ~kind_set{0};
 #include "chaos/abi/effects.def"
 #undef EFFECT
 inline constexpr option_info option_table[] = {
-#define OPTION(name, form, kinds, role, value_help, help) \
-  {#name, option_form::form, kinds, option_role::role, value_help, help},
+#define OPTION(name, form, kinds, role, value_help, example, help) \
+  {#name, option_form::form, kinds, option_role::role, value_help, example, help},
 #include "options.def"
 #undef OPTION
 };
@@ -59,6 +60,7 @@ constexpr const option_info& info_of(option o) { return option_table[static_cast
 constexpr bool takes(abi::effect kind, option o) { return (info_of(o).kinds & bit_of(kind)) != 0; }
 
 std::string flag_of(option o);                             // "--average-size"
+std::string example_of(option o);                          // "--average-size 16B": the option in its example
 std::optional<option> find_option(std::string_view key);   // "average_size", "average-size" or "--average-size"
 std::vector<std::string> flags_for(abi::effect kind);      // what this kind takes, as flags
 std::span<const char* const> choices_of(option_form form); // the words that a form allows; empty when it is open

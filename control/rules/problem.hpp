@@ -56,12 +56,9 @@ class [[nodiscard]] result {
 
 struct done {};  // result<done>: nothing to hand back
 
-// The word of `choices` nearest to `word`, or "" when none is near (two edits, or a third of its length).
-std::string nearest(std::string_view word, const std::vector<std::string>& choices);
-
 problem bad_value(std::string_view what, std::string_view word, const std::string& why, std::vector<std::string> expected);
 
-// "unknown kind 'latancy' (did you mean 'latency'?)", with `choices` as what was expected.
+// "unknown kind 'latancy': did you mean 'latency'?", with `choices` as what was expected.
 problem unknown_word(problem_code code, std::string_view what, std::string_view word, std::vector<std::string> choices);
 
 }  // namespace chaos::rules

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "targets.hpp"
 #include "values.hpp"
 
 namespace chaos::rules {
@@ -13,7 +14,27 @@ namespace {
 
 constexpr std::size_t word_text_max = 4000;  // of one word
 
-problem unknown_kind(std::string_view word) { return unknown_word(problem_code::unknown_kind, "kind", word, kind_names()); }
+problem unknown_kind(std::string_view word, std::string_view next = {}) {
+  problem p = unknown_word(problem_code::unknown_kind, "kind", word, kind_names());
+  if (find_kind(next)) p.message = "unknown kind '" + std::string(word) + "': the kind comes first; did you mean '" + std::string(next) + " " + std::string(word) + "'?";
+  return p;
+}
+
+// An option that is known, so that it is not the value of the one before it.
+bool is_option(std::string_view word) { return word.substr(0, 2) == "--" && find_option(word.substr(0, word.find('='))); }
+
+bool takes_text(std::string_view word) {
+  const auto o = find_option(word.substr(0, word.find('=')));
+  return o && info_of(*o).form != option_form::flag;
+}
+
+// Where the kind stands: the first word that is neither an option nor the value of one.
+std::size_t place_of_kind(std::span<const std::string> words) {
+  std::size_t i = 0;
+  for (; i < words.size() && is_option(words[i]); ++i)
+    if (takes_text(words[i]) && words[i].find('=') == std::string::npos && i + 1 < words.size() && !is_option(words[i + 1])) ++i;
+  return i;
+}
 
 // The option of this name, if this kind takes it.
 result<option> option_for(abi::effect kind, std::string_view key) {
@@ -63,13 +84,24 @@ result<done> check_text(std::string_view what, const std::string& text) {
   return done{};
 }
 
-// A second positional word that is really an option's value deserves its own hint.
-problem extra_word(const rule_spec& spec, const std::string& word) {
+// A word too many is mostly one that belongs to the word before it, or is really an option's value.
+problem extra_word(const rule_spec& spec, const std::string& word, std::string_view option_before = {}, std::string_view before = {}) {
   const auto& kind = abi::effect_table[static_cast<unsigned>(spec.kind)];
   problem p{problem_code::unexpected_word, "unexpected word '" + word + "' after " + std::string(kind.name) + " " + spec.target, word, {}};
   for (const char* how : choices_of(option_form::how))
     if (takes(spec.kind, option::how_) && word == how) p.expected = {"--how", word};
+  const std::string joined = spec.value + word;
+  const bool fits = (kind.value == abi::value_form::size && parse_size("", joined)) || (kind.value == abi::value_form::rate && parse_rate("", joined)) ||
+                    ((kind.value == abi::value_form::duration || kind.value == abi::value_form::optional_duration) && parse_duration("", joined)) ||
+                    (kind.value == abi::value_form::probability && parse_probability("", joined));
   if (!p.expected.empty()) p.message += ": did you mean --how " + word + "?";
+  else if (option_before == "--on") {
+    p.expected = {std::string(before) + "," + word};
+    p.message += ": several functions stand with commas between them; did you mean --on " + p.expected[0] + "?";
+  } else if (!spec.value.empty() && fits) {
+    p.expected = {joined};
+    p.message += ": did you mean '" + joined + "', in one word?";
+  }
   else if (kind.value == abi::value_form::none || kind.value == abi::value_form::how)
     p.message += ": the kind " + std::string(kind.name) + " has no value";
   return p;
@@ -86,10 +118,11 @@ result<rule_spec> checked(rule_spec spec) {
   for (const auto& [o, text] : spec.options)
     if (const auto good = check_text(flag_of(o), text); !good) return good.error();
   if (spec.target.empty() && spec.has(option::everything_)) spec.target = "*";
-  if (spec.target.empty())
-    return problem{problem_code::missing_word, std::string("a target is missing after ") +
-                       abi::effect_table[static_cast<unsigned>(spec.kind)].name + " (such as redis:6379)", "",
-                   {"redis:6379", "file:/var/lib/app/**", "malloc"}};
+  if (spec.target.empty()) {
+    const abi::effect_info& kind = abi::effect_table[static_cast<unsigned>(spec.kind)];
+    const auto like = target_examples(kind.targets);
+    return problem{problem_code::missing_word, std::string("a target is missing after ") + kind.name + " (such as " + like[0] + ")", "", like};
+  }
   return spec;
 }
 
@@ -131,12 +164,21 @@ result<rule_spec> spec_from_words(std::span<const std::string> words) {
   rule_spec spec;
   if (words.empty())
     return problem{problem_code::missing_word, "a kind and a target are missing (such as: latency redis:6379 200ms)", "", kind_names()};
-  const auto kind = find_kind(words[0]);
-  if (!kind) return unknown_kind(words[0]);
+  const std::size_t kind_at = place_of_kind(words);
+  if (kind_at >= words.size())
+    return problem{problem_code::missing_word, "a kind and a target are missing beside the options (such as: latency redis:6379 200ms)", "", kind_names()};
+  if (words[kind_at].substr(0, 2) == "--") {
+    std::vector<std::string> flags;
+    for (unsigned i = 0; i < option_count; ++i) flags.push_back(flag_of(static_cast<option>(i)));
+    return unknown_word(problem_code::unknown_option, "option", words[kind_at].substr(0, words[kind_at].find('=')), flags);
+  }
+  const auto kind = find_kind(words[kind_at]);
+  if (!kind) return unknown_kind(words[kind_at], kind_at + 1 < words.size() ? words[kind_at + 1] : std::string());
   spec.kind = *kind;
   unsigned plain = 0;
   bool only_plain = false;
-  for (std::size_t i = 1; i < words.size(); ++i) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (i == kind_at) continue;
     const std::string& word = words[i];
     if (word == "--" && !only_plain) {
       only_plain = true;
@@ -147,7 +189,7 @@ result<rule_spec> spec_from_words(std::span<const std::string> words) {
         return unknown_word(problem_code::unknown_option, "option", word, flags_for(spec.kind));
       if (plain == 0) spec.target = word;
       else if (plain == 1 && takes_value(spec.kind)) spec.value = word;
-      else return extra_word(spec, word);
+      else return extra_word(spec, word, i >= 2 ? words[i - 2] : std::string(), words[i - 1]);
       ++plain;
       continue;
     }
@@ -159,9 +201,9 @@ result<rule_spec> spec_from_words(std::span<const std::string> words) {
       return problem{problem_code::unexpected_word, flag_of(*o) + " takes no value", word, {flag_of(*o)}};
     std::string text = "true";
     if (!flag && equals != std::string::npos) text = word.substr(equals + 1);
-    else if (!flag && i + 1 < words.size()) text = words[++i];
+    else if (!flag && i + 1 < words.size() && !is_option(words[i + 1])) text = words[++i];
     else if (!flag)
-      return problem{problem_code::missing_word, flag_of(*o) + " needs a value: " + info_of(*o).value_help, flag_of(*o), {}};
+      return problem{problem_code::missing_word, flag_of(*o) + " needs a value: " + info_of(*o).value_help + " (such as " + example_of(*o) + ")", flag_of(*o), {}};
     if (const auto good = put(spec, *o, std::move(text)); !good) return good.error();
   }
   return checked(std::move(spec));

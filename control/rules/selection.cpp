@@ -86,6 +86,7 @@ result<named_functions> parse_functions(std::string_view what, std::string_view 
         known = true;
       }
     if (known) continue;
+    if (name.empty()) return bad_value(what, text, "there is an empty place in '" + std::string(text) + "'", {"recv,send"});
     problem p = unknown_word(problem_code::unknown_function, "function or class", name, function_and_class_names());
     if (p.message.find("did you mean") == std::string::npos) p.message += ": `chaos-ctl hooks` lists them";
     p.message = std::string(what) + ": " + p.message;

@@ -47,6 +47,16 @@ bool host_character(char c) {
          c == '*' || c == '?';
 }
 
+struct subject_word {
+  const char* prefix;
+  abi::term_kind kind;
+  const char* like;
+};
+constexpr subject_word prefixed[] = {
+    {"listen:", abi::term_kind::listen, "listen:8080"}, {"unix:", abi::term_kind::unix_path, "unix:/run/app/*.sock"},
+    {"file:", abi::term_kind::file_path, "file:/var/lib/app/**"}, {"fd:", abi::term_kind::descriptor, "fd:3"},
+    {"dns:", abi::term_kind::dns_name, "dns:*.example.com"}, {"env:", abi::term_kind::environment, "env:DATABASE_URL"}};
+
 // An address with an optional prefix length. Returns false when it is not an address at all.
 result<bool> parse_network(std::string_view word, std::string_view text, term& t) {
   const auto slash = text.find('/');
@@ -87,6 +97,11 @@ result<done> parse_host(std::string_view word, std::string_view text, term& t) {
     if (ports.empty()) return bad(word, "the port after ':' is missing", {std::string(host) + ":6379", std::string(host) + ":*"});
   }
   if (host.empty()) return bad(word, "a host before ':' is missing; * stands for any", {"*" + std::string(text)});
+  if (host.front() == '/' || host.front() == '~' || host.substr(0, 2) == "./") {
+    std::vector<std::string> meant{"file:" + std::string(text)};
+    if (text.ends_with(".sock")) meant.push_back("unix:" + std::string(text));
+    return bad(word, "a path stands behind file: or unix:; did you mean '" + meant.back() + "'?", meant);
+  }
   if (!ports.empty())
     if (const auto good = parse_ports(word, ports, t); !good) return good;
   if (host == "*") {
@@ -96,11 +111,20 @@ result<done> parse_host(std::string_view word, std::string_view text, term& t) {
   const auto network = parse_network(word, host, t);
   if (!network) return network.error();
   if (*network) return done{};
+  if (colons > 1 && host.find_first_not_of("0123456789abcdefABCDEF:.%") != std::string_view::npos)
+    return bad(word, "there is more than one ':'; a host and a port are expected, or an IPv6 address in brackets", {"redis:6379", "[2001:db8::1]:80"});
   if (colons > 1) return bad(word, "'" + std::string(host) + "' is not an IPv6 address; one with a port stands in brackets", {"[2001:db8::1]:80"});
   if (host.size() > 250 || !std::all_of(host.begin(), host.end(), host_character))
     return bad(word, "'" + std::string(host.substr(0, 100)) + "' is neither a host name nor an address");
+  unsigned port = 0;
+  if (colons == 0 && read_number(host, port, 65535))
+    return bad(word, "a port alone; did you mean '*:" + std::string(host) + "' (whoever is called there) or 'listen:" + std::string(host) + "' (who calls here)?",
+               {"*:" + std::string(host), "listen:" + std::string(host)});
   if (host.find_first_not_of("0123456789.") == std::string_view::npos)
     return bad(word, "'" + std::string(host) + "' is not an IPv4 address", {"10.0.0.1", "10.0.0.0/8"});
+  for (const subject_word& s : prefixed)
+    if (colons == 0 && std::string_view(s.prefix).substr(0, host.size()) == host && host.size() + 1 == std::string_view(s.prefix).size())
+      return bad(word, "something is missing behind '" + std::string(s.prefix) + "' (a host of that name: 'tcp://" + std::string(host) + "')", {s.like});
   t.kind = abi::term_kind::hostname;
   t.text = host;
   std::transform(t.text.begin(), t.text.end(), t.text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -108,14 +132,6 @@ result<done> parse_host(std::string_view word, std::string_view text, term& t) {
 }
 
 bool only_stars(std::string_view glob) { return glob.find_first_not_of("*/") == std::string_view::npos; }
-
-struct subject_word {
-  const char* prefix;
-  abi::term_kind kind;
-};
-constexpr subject_word prefixed[] = {
-    {"listen:", abi::term_kind::listen}, {"unix:", abi::term_kind::unix_path}, {"file:", abi::term_kind::file_path},
-    {"fd:", abi::term_kind::descriptor}, {"dns:", abi::term_kind::dns_name},   {"env:", abi::term_kind::environment}};
 
 target_sort sort_of(abi::term_kind kind) {
   switch (kind) {
@@ -140,8 +156,13 @@ result<done> parse_prefixed(std::string_view word, std::string_view rest, term& 
   if (const auto good = check_glob("target '" + std::string(word.substr(0, 100)) + "'", rest); !good) {
     problem p = good.error();
     p.code = problem_code::bad_target;
+    p.word = word;
+    for (const subject_word& s : prefixed)
+      if (s.kind == t.kind) p.expected = {s.like};
     return p;
   }
+  if (t.kind == abi::term_kind::file_path && rest.front() == '~')
+    return bad(word, "the shell leaves '~' alone behind a ':'; write the whole path", {"file:/home/me/" + std::string(rest.substr(std::min(rest.size(), std::size_t{2})))});
   if (t.kind == abi::term_kind::file_path && rest.front() != '/' && !only_stars(rest))
     return bad(word, "the path is not absolute", {"file:/" + std::string(rest), "file:/**/" + std::string(rest)});
   if (t.kind == abi::term_kind::unix_path && rest.front() != '/' && rest.front() != '@' && rest.front() != '*')
@@ -164,8 +185,15 @@ result<term> parse_term(std::string_view word) {
     t.http = name == "http";
     if (t.http || name == "tcp") t.over = abi::transport::stream;
     else if (name == "udp") t.over = abi::transport::datagram;
-    else if (name == "https") return bad(word, "what TLS carries can not be read; its connection can be aimed at", {std::string(rest.substr(scheme + 3, rest.find('/', scheme + 3) - scheme - 3))});
-    else return bad(word, "unknown transport '" + std::string(name) + "'", {"tcp://", "udp://", "http://"});
+    else {
+      std::string_view host = rest.substr(scheme + 3);  // of a URL: without user, path and question
+      host = host.substr(0, host.find_first_of("/?#"));
+      host = host.substr(host.rfind('@') == std::string_view::npos ? 0 : host.rfind('@') + 1);
+      const std::string connection = "; did you mean its connection, '" + std::string(host) + "'?";
+      if (name == "https") return bad(word, "what TLS carries can not be read" + connection, {std::string(host)});
+      return bad(word, "unknown transport '" + std::string(name) + "': tcp://, udp:// and http:// are known" + (host.empty() ? "" : connection),
+                 host.empty() ? std::vector<std::string>{"tcp://", "udp://", "http://"} : std::vector<std::string>{std::string(host)});
+    }
     rest.remove_prefix(scheme + 3);
     if (const auto slash = rest.find('/'); t.http && slash != std::string_view::npos) {
       t.path = rest.substr(slash);
@@ -277,6 +305,24 @@ const char* name_of(target_sort sort) {
     case target_sort::process: return "a process";
   }
   return "";
+}
+
+std::vector<std::string> target_examples(unsigned bits) {
+  using namespace abi::target_kinds;
+  std::vector<std::string> examples;
+  for (const auto& [bit, like] : {std::pair{to_address, "redis:6379"}, {to_http, "http://shop:8080/api/*"}, {to_file, "file:/path/**"}, {to_memory, "malloc"},
+                                  {to_process, "process"}, {to_dns, "dns:*.example.com"}, {to_env, "env:NAME"}})
+    if (bits & bit) examples.emplace_back(like);
+  return examples;
+}
+
+std::string with_port(std::string_view word) {
+  const auto colon = word.rfind(':');
+  bool is_v4 = false;
+  unsigned port = 0;
+  if (colon == std::string_view::npos || word.size() - colon < 3 || !read_number(word.substr(colon + 1), port, 65535)) return "";
+  if (!parse_ip(word, is_v4) || is_v4 || !parse_ip(word.substr(0, colon), is_v4) || is_v4) return "";
+  return "[" + std::string(word.substr(0, colon)) + "]:" + std::to_string(port);
 }
 
 unsigned target_bits(target_sort sort) {

@@ -51,6 +51,9 @@ struct target {
 result<target> parse_target(std::string_view text);
 
 const char* name_of(target_sort sort);     // "an address"
+std::vector<std::string> target_examples(unsigned bits);  // one of each sort in abi::target_kinds
+// "[::1]:80" for "::1:80", which is an address as well; "" for everything that nobody would write for a port.
+std::string with_port(std::string_view word);
 unsigned target_bits(target_sort sort);    // abi::target_kinds
 
 result<ip_address> parse_ip(std::string_view text, bool& is_v4);

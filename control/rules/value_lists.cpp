@@ -58,7 +58,10 @@ result<std::vector<named_error>> parse_errors(std::string_view what, std::string
       std::vector<std::string> names;
       for (const auto& row : errno_names) names.emplace_back(row.name);
       for (const auto& row : eai_names) names.emplace_back(row.name);
-      return unknown_word(problem_code::unknown_errno, "errno", e.name, names);
+      problem p = unknown_word(problem_code::unknown_errno, "errno", e.name, names);
+      if (const auto number = parse_count("", e.name); number && *number < 4096)
+        if (const std::string name = errno_name(static_cast<int>(*number)); name != e.name) p.message += ": did you mean '" + name + "'?";
+      return p;
     }
     if (equals != std::string::npos) {
       const auto weight = parse_count(std::string(what) + ": weight of " + e.name, item.substr(equals + 1));

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "suggest.hpp"
+
 namespace chaos::rules {
 
 namespace {
@@ -78,11 +80,19 @@ result<std::uint64_t> parse_measured(std::string_view what, std::string_view tex
       return bad_value(what, text, quoted(text) + " is too much for a " + m.noun, m.examples);
     return static_cast<std::uint64_t>(scaled + 0.0001L);
   }
-  std::vector<std::string> names;
+  std::vector<std::string> names, meant;
   for (std::size_t i = 0; i < m.count; ++i) names.emplace_back(m.units[i].name);
-  const std::string near = nearest(name, names);
-  return bad_value(what, text, quoted(text) + " has the unknown unit " + quoted(name) + "; units are " + unit_list(m),
-             near.empty() ? m.examples : std::vector<std::string>{std::string(number) + near});
+  const auto small = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+  if (name.size() == 1) {  // 5m, 64k
+    for (const std::string& unit : names)
+      if (small(unit.front()) == small(name.front())) meant.push_back(std::string(number) + unit);
+  } else if (const std::string near = nearest(name, names); !near.empty()) {
+    meant.push_back(std::string(number) + near);
+  }
+  std::string hint;
+  for (const std::string& word : meant) hint += (hint.empty() ? "; did you mean '" : " or '") + word + "'";
+  return bad_value(what, text, quoted(text) + " has the unknown unit " + quoted(name) + "; units are " + unit_list(m) + hint + (hint.empty() ? "" : "?"),
+             meant.empty() ? m.examples : meant);
 }
 
 std::string format_measured(std::uint64_t value, const unit* units, std::size_t count) {
@@ -112,8 +122,14 @@ result<std::uint64_t> parse_size(std::string_view what, std::string_view text) {
 std::string format_size(std::uint64_t bytes) { return format_measured(bytes, size_units, std::size(size_units)); }
 
 result<std::uint64_t> parse_rate(std::string_view what, std::string_view text) {
-  if (text.size() < 3 || text.substr(text.size() - 2) != "/s")
-    return bad_value(what, text, quoted(text) + " is not a rate: a size and '/s' are expected, such as 100KB/s", {"100KB/s", "1MiB/s"});
+  const std::string_view head = text.substr(0, text.find('/'));
+  if (head.size() > 3 && head.ends_with("bit"))
+    return bad_value(what, text, quoted(text) + " counts bits; a rate is in bytes a second, eight bits each, such as 100KB/s", {"100KB/s", "1MiB/s"});
+  if (text.size() < 3 || text.substr(text.size() - 2) != "/s") {
+    problem p = bad_value(what, text, quoted(text) + " is not a rate: a size and '/s' are expected, such as 100KB/s", {"100KB/s", "1MiB/s"});
+    if (parse_size("", text)) p.message += "; did you mean '" + std::string(text) + "/s'?";
+    return p;
+  }
   result<std::uint64_t> size = parse_size(what, text.substr(0, text.size() - 2));
   if (size && *size == 0) return bad_value(what, text, "a rate of 0 lets nothing pass: use the kind `down` for that", {"1KB/s"});
   return size;
@@ -240,7 +256,7 @@ result<abi::when_clause> parse_when(std::string_view what, std::string_view text
 }
 
 result<done> check_glob(std::string_view what, std::string_view text) {
-  if (text.empty()) return bad_value(what, text, "a pattern is missing", {"redis-server", "/usr/bin/python3*"});
+  if (text.empty()) return bad_value(what, text, "a pattern is missing; * stands for any text", {});
   if (text.size() > 250) return bad_value(what, text, "the pattern is longer than 250 bytes", {});
   for (const char c : text)
     if (static_cast<unsigned char>(c) < 32 || c == 127) return bad_value(what, text, "the pattern has a control character in it", {});

@@ -30,7 +30,7 @@ bool digits_only(std::string_view text) {
 result<unsigned> number_in(const std::string& what, std::string_view text, unsigned most) {
   const auto n = rules::parse_count(what, text);
   if (!n) return n.error();
-  if (*n > most) return problem{problem_code::bad_value, what + ": " + std::string(text) + " is more than " + std::to_string(most), std::string(text), {std::to_string(most)}};
+  if (*n > most) return problem{problem_code::bad_value, what + ": '" + std::string(text) + "' is more than " + std::to_string(most), std::string(text), {std::to_string(most)}};
   return static_cast<unsigned>(*n);
 }
 
@@ -89,6 +89,8 @@ result<plan> plan_from_words(std::span<const std::string> words) {
   for (const auto& word : words.subspan(1)) {
     unsigned form = 0;
     const auto good = read_amount(word, p, form);
+    if (form == amounts::size && !good && (row->takes & form) == 0)
+      return problem{problem_code::unexpected_word, std::string(row->name) + " takes " + row->amounts + ", and '" + word + "' is none of it", word, {row->example}};
     if (form != 0 && (row->takes & form) == 0 && !digits_only(word))
       return problem{problem_code::unexpected_word, std::string(row->name) + " takes no " + (form == amounts::load ? "load" : "size") + ", and '" + word + "' is one", word, {row->example}};
     if (!good) return good.error();

@@ -31,7 +31,7 @@ std::span<const stressor_info> all_stressors();
 std::vector<std::string> stressor_names();
 
 inline constexpr unsigned workers_max = 64;
-inline constexpr std::uint64_t size_min = 1'000'000;
+inline constexpr std::uint64_t size_min = 1'048'576;  // stress-ng's own, of disk
 inline constexpr auto default_length = std::chrono::seconds(30);
 inline constexpr auto length_max = std::chrono::hours(1);
 

@@ -43,6 +43,52 @@ REFUSED = [
     (["set", "latency", "*", "1ms"], "needs_everything", "", "--everything"),
     (["set", "down", "a:1", "--how", "sideways"], "bad_value", "sideways", "refuse"),
     (["set", "duplicate", "tcp://a:1", "10%"], None, None, ""),
+    (["set", "Latency", "a:1", "1ms"], "unknown_kind", "Latency", "did you mean 'latency'"),
+    (["set", "delay", "a:1", "1ms"], "unknown_kind", "delay", "did you mean 'latency'"),
+    (["set", "reset", "a:1"], "unknown_kind", "reset", "did you mean 'reset_peer'"),
+    (["set", "redis:6379", "latency", "200ms"], "unknown_kind", "redis:6379", "did you mean 'latency redis:6379'"),
+    (["set", "latency", "200ms", "redis:6379"], "bad_value", "redis:6379", "did you mean 'redis:6379 200ms'"),
+    (["set", "latency", "redis:6379", "200", "ms"], "unexpected_word", "ms", "did you mean '200ms', in one word"),
+    (["set", "latency", "redis:6379", "200MS"], "bad_value", "200MS", "did you mean '200ms'"),
+    (["set", "latency", "redis:6379", "200m"], "bad_value", "200m", "did you mean '200ms' or '200min'"),
+    (["set", "latency", "redis:6379", "-200ms"], "bad_value", "-200ms", "negative"),
+    (["set", "latency", ":6379", "1ms"], "bad_target", ":6379", "*:6379"),
+    (["set", "latency", "6379", "1ms"], "bad_target", "6379", "did you mean '*:6379'"),
+    (["set", "latency", "redis:", "1ms"], "bad_target", "redis:", "redis:6379"),
+    (["set", "latency", "redis:6379:", "1ms"], "bad_target", "redis:6379:", "more than one ':'"),
+    (["set", "latency", "redis://redis:6379", "1ms"], "bad_target", "redis://redis:6379", "did you mean its connection, 'redis:6379'"),
+    (["set", "latency", "postgres://me:pw@db:5432/x?y", "1ms"], "bad_target", "postgres://me:pw@db:5432/x?y", "did you mean its connection, 'db:5432'"),
+    (["set", "latency", "https://shop:443/x", "1ms"], "bad_target", "https://shop:443/x", "did you mean its connection, 'shop:443'"),
+    (["set", "error", "file:relative", "EIO"], "bad_target", "file:relative", "file:/relative"),
+    (["set", "error", "file:~/x", "EIO"], "bad_target", "file:~/x", "whole path"),
+    (["set", "error", "/var/lib/x", "EIO"], "bad_target", "/var/lib/x", "did you mean 'file:/var/lib/x'"),
+    (["set", "latency", "/run/app.sock", "1ms"], "bad_target", "/run/app.sock", "did you mean 'unix:/run/app.sock'"),
+    (["set", "error", "file", "EIO"], "bad_target", "file", "tcp://file"),
+    (["set", "unset", "HOME"], "wrong_target", "HOME", "did you mean 'env:HOME'"),
+    (["set", "unset", "env:"], "bad_target", "env:", "env:DATABASE_URL"),
+    (["set", "enomem"], "missing_word", "", "such as malloc"),
+    (["set", "error", "a:1", "econnreset"], "unknown_errno", "econnreset", "did you mean 'ECONNRESET'"),
+    (["set", "error", "a:1", "104"], "unknown_errno", "104", "did you mean 'ECONNRESET'"),
+    (["set", "latency", "a:1", "1ms", "--prob", "50%"], "unknown_option", "--prob", "did you mean '--probability'"),
+    (["set", "latency", "a:1", "1ms", "-p", "0.5"], "unknown_option", "-p", "did you mean '--probability'"),
+    (["set", "latency", "a:1", "1ms", "--probability", "50"], "bad_value", "50", "did you mean 50%"),
+    (["set", "latency", "a:1", "1ms", "--probability"], "missing_word", "--probability", "--probability 10%"),
+    (["set", "latency", "a:1", "1ms", "--toxicity", "--forever"], "missing_word", "--toxicity", "--toxicity 50%"),
+    (["set", "latency", "a:1", "1ms", "--duration", "30s"], "unknown_option", "--duration", "did you mean '--for'"),
+    (["set", "latency", "a:1", "1ms", "--for", "forever"], "bad_value", "forever", "did you mean --forever"),
+    (["set", "latency", "a:1", "1ms", "--pid", "redis"], "bad_value", "redis", "--process"),
+    (["set", "latency", "a:1", "1ms", "--on", "read", "write"], "unexpected_word", "write", "did you mean --on read,write"),
+    (["set", "latency", "a:1", "1ms", "--on", "recv,"], "bad_value", "recv,", "empty place"),
+    (["set", "latency", "a:1", "1ms", "--direction", "upstream"], "bad_value", "upstream", "did you mean 'up'"),
+    (["set", "--for", "30s"], "missing_word", "", "beside the options"),
+    (["set", "--toxicty", "5%", "latency", "a:1", "1ms"], "unknown_option", "--toxicty", "did you mean '--toxicity'"),
+    (["set", "bandwidth", "a:1", "100KB"], "bad_value", "100KB", "did you mean '100KB/s'"),
+    (["set", "bandwidth", "a:1", "1Mbit/s"], "bad_value", "1Mbit/s", "counts bits"),
+    (["set", "loss", "a:1", "--model", "gemodell:1%"], "bad_value", "gemodell:1%", "gemodel:1%"),
+    (["latency", "a:1", "1ms"], "unknown_command", "latency", "did you mean 'set latency'"),
+    (["ls"], "unknown_command", "ls", "did you mean 'list'"),
+    (["remove", "1"], "unknown_command", "remove", "did you mean 'rm'"),
+    (["list", "--dir", "--session", "x"], "missing_word", "--dir", "--dir FOLDER"),
     (["list", "latency-1"], "unexpected_word", "latency-1", "list takes no argument"),
     (["watch", "latency-1"], "unexpected_word", "latency-1", "watch takes no argument"),
     (["stop", "3"], "unexpected_word", "3", "chaos-ctl rm"),
@@ -101,6 +147,25 @@ class BadInput(SessionTest):
         err = self.ctl("set", "latency", "redis:6379", "200").err.splitlines()
         self.assertEqual(err[1], "  chaos-ctl set latency redis:6379 200")
         self.assertEqual(err[2], "                                   ^~~")
+        for words, under in ((["set", "loss", "a:20", "20%", "--correlation", "2"], "2"), (["set", "loss", "a:20", "20%", "--correlation=2"], "2"),
+                             (["set", "down", "a:1", "--how=sideways"], "sideways"), (["set", "error", "a:1", "ECONNRESET,EFOO"], "EFOO")):
+            line, mark = self.ctl(*words).err.splitlines()[1:3]
+            at = mark.index("^")
+            self.assertEqual((line[at:at + len(under)], len(mark) - at), (under, len(under)), line)
+            self.assertEqual(at + len(under), len(line), line)
+
+    def test_an_address_that_looks_like_one_with_a_port_is_pointed_out(self):
+        self.assertIn("brackets: [::1]:80", self.ok("set", "latency", "::1:80", "1ms").err)
+        for target in ("fe80::1", "[::1]:80", "2001:db8::10", "10.0.0.1:80"):
+            self.assertNotIn("brackets", self.ok("set", "latency", target, "1ms").err)
+
+    def test_a_rule_that_is_not_there_names_those_that_are(self):
+        self.ok("daemon", "start")
+        self.assertIn("nor any other", self.ctl("rm", "7", check=FAILED).err)
+        self.ok("set", "latency", "127.0.0.1:1", "1ms", "--name", "molasses")
+        self.assertIn("expected: molasses", self.ctl("rm", "7", check=FAILED).err)
+        self.assertIn("did you mean 'molasses'?", self.ctl("pause", "molases", check=FAILED).err)
+        self.assertIn("none has run in this session", self.ctl("schedule", "stop", "nightly", check=FAILED).err)
 
     def test_changes_nothing_in_a_running_session(self):
         self.ok("set", "latency", "127.0.0.1:1", "1ms", "--name", "x", "--forever")

@@ -189,8 +189,11 @@ int stop_it(const invocation& from) {
       return report({problem_code::failed, "the schedule " + s.name + " (pid " + std::to_string(s.pid) + ") can not be told to end: " + std::strerror(errno), s.name, {}}, from);
   }
   if (!found) {
-    if (from.words.size() > 1 && std::find(names.begin(), names.end(), from.words[1]) == names.end())
-      return report(rules::unknown_word(problem_code::not_found, "schedule", from.words[1], names), from);
+    if (from.words.size() > 1 && std::find(names.begin(), names.end(), from.words[1]) == names.end()) {
+      rules::problem p = rules::unknown_word(problem_code::not_found, "schedule", from.words[1], names);
+      if (names.empty()) p.message += ": none has run in this session";
+      return report(p, from);
+    }
     return report({problem_code::not_found, "no schedule runs in this session", "", {}}, from);
   }
   // Done means gone: what it injected has been taken back.

@@ -50,7 +50,10 @@ TEST(Spec, GoesFromWordsToIniToJsonAndBackUnchanged) {
 }
 
 TEST(Spec, OptionsMayStandAnywhereAndWithAnEqualsSign) {
-  EXPECT_EQ(spec({"latency", "--jitter=5ms", "redis:6379", "--forever", "200ms"}), spec({"latency", "redis:6379", "200ms", "--forever", "--jitter", "5ms"}));
+  const rule_spec wanted = spec({"latency", "redis:6379", "200ms", "--forever", "--jitter", "5ms"});
+  EXPECT_EQ(spec({"latency", "--jitter=5ms", "redis:6379", "--forever", "200ms"}), wanted);
+  EXPECT_EQ(spec({"--forever", "--jitter", "5ms", "latency", "redis:6379", "200ms"}), wanted);
+  EXPECT_EQ(spec({"--jitter=5ms", "latency", "--forever", "redis:6379", "200ms"}), wanted);
 }
 
 TEST(Spec, NormalisedTextIsTheSameForTheSameRule) {

@@ -188,10 +188,5 @@ TEST(Names, CanNotBeMistakenForIdsOrOptions) {
     EXPECT_FALSE(check_name("x", text)) << text;
 }
 
-TEST(Nearest, SaysNothingWhenNothingIsNear) {
-  EXPECT_EQ(nearest("latancy", {"latency", "loss"}), "latency");
-  EXPECT_EQ(nearest("zzzzzz", {"latency", "loss"}), "");
-}
-
 }  // namespace
 }  // namespace chaos::rules

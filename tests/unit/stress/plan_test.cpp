@@ -62,7 +62,7 @@ TEST(StressPlan, WrongWordsAreNamed) {
       {{"disk"}, "disk", "needs a size"},
       {{"memory", "200"}, "200", "has no unit"},
       {{"memory", "0"}, "0", "too little"},
-      {{"memory", "1KB"}, "1KB", "less than 1MB"},
+      {{"memory", "1KB"}, "1KB", "less than 1MiB"},
       {{"memory", "200MX"}, "200MX", "unknown unit"},
       {{"memory", "200MB", "80%"}, "80%", "takes no load"},
       {{"cpu", "200MB"}, "200MB", "takes no size"},
