@@ -112,6 +112,22 @@ class Docs(SessionTest):
             kinds = re.findall(r"^EFFECT\((\w+)", f.read(), re.M)
         self.assertEqual([e["kind"] for e in self.ok("effects", "--json").json["effects"]], kinds)
 
+    def test_the_reference_of_rules_has_every_kind_and_option_and_its_examples_work(self):
+        with open(os.path.join(SOURCE, "docs/rules.md"), encoding="utf-8") as f:
+            text = f.read().replace("\\|", "|")
+        for effect in self.ok("effects", "--json").json["effects"]:
+            self.assertIn(f"| `{' '.join(filter(None, (effect['kind'], effect['value'])))}` | {effect['summary']} |", text)
+        with open(os.path.join(SOURCE, "control/rules/options.def"), encoding="utf-8") as f:
+            rows = re.findall(r'^OPTION\((\w+), +\w+, +([\w|]+), +\w+, +"([^"]*)", +"([^"]*)",\s+"([^"]*)"\)$', f.read(), re.M)
+        self.assertEqual(len(rows), text.count("\n| `--"))
+        for name, kinds, value, example, meaning in rows:
+            flag = "--" + name.replace("_", "-") + (f" {value}" if value else "")
+            self.assertIn(f"| `{flag}` | {'all' if kinds == 'any' else kinds.replace('|', ' ')} | {meaning} | `{example}` |", text)
+            words = example.replace("4711", str(os.getpid())).split()
+            self.ok("set", *words, *([] if name in ("for", "forever") else ["--for", "1min"]))
+        for target in re.findall(r"`([^`]+)`", " ".join(re.findall(r"(?m)^\| (`[^|]*) \|", text.split("## Targets")[1].split("## Options")[0]))):
+            self.ok("set", "unset" if target.startswith("env:") else "enomem" if target == "malloc" else "crash", target, "--everything", "--dry-run", "--for", "1min")
+
     def test_files_that_documents_name_exist(self):
         for document in ["README.md"] + [f"docs/{n}" for n in os.listdir(os.path.join(SOURCE, "docs")) if n.endswith(".md")]:
             with open(os.path.join(SOURCE, document), encoding="utf-8") as f:
