@@ -515,9 +515,14 @@ struct carrier {
     std::memcpy(CMSG_DATA(h), &fd, sizeof fd);
     EXPECT_EQ(sendmsg(from, &m, 0), 1);
   }
-  unique_fd unload() {
+  unique_fd unload(bool in_a_row = false) {
     std::memset(control, 0, sizeof control);
-    EXPECT_EQ(recvmsg(to, &m, MSG_CMSG_CLOEXEC), 1);
+    if (in_a_row) {
+      mmsghdr row{m, 0};
+      EXPECT_EQ(recvmmsg(to, &row, 1, MSG_CMSG_CLOEXEC, nullptr), 1);
+    } else {
+      EXPECT_EQ(recvmsg(to, &m, MSG_CMSG_CLOEXEC), 1);
+    }
     int got = -1;
     std::memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof got);
     return got;
@@ -549,24 +554,31 @@ TEST_P(Passed, DescriptorsAreDelayedLikeTheOnesTheyCameFrom) {
 }
 
 TEST_F(Calls, ANumberThatAPassedDescriptorTakesOverIsLookedAtAnew) {
-  tcp_pair p, other;
-  const auto id = delay(p.target(), 25);
-  const auto seen = s.set("observe " + other.target());
-  carrier by;
-  by.load(p.near);
-  const int number = dup(other.near);
-  put(other.far, "x");
-  char b[8];
-  ASSERT_EQ(recv(number, b, 8, 0), 1);
-  syscall(SYS_close, number);  // past the hooks, as libc closes inside itself
-  const unique_fd passed = by.unload();
-  ASSERT_EQ(passed.operator int(), number);
-  const double start = monotonic_ms();
-  put(p.far, "hello");
-  EXPECT_EQ(recv(passed, b, 8, 0), 5);
-  EXPECT_TRUE(on_time(monotonic_ms() - start, 25));
-  EXPECT_EQ(s.count(id).fired, 1u);
-  EXPECT_EQ(s.count(seen).matched, 1u);
+  for (const bool in_a_row : {false, true})
+    for (const bool watched : {false, true}) {  // the socket that it comes over is one that a rule is about
+      SCOPED_TRACE(std::string(in_a_row ? "recvmmsg" : "recvmsg") + (watched ? ", watched" : ""));
+      tcp_pair p, other;
+      carrier by;
+      const auto id = delay(p.target(), 25);
+      const auto seen = s.set("observe " + other.target());
+      const auto road = watched ? s.set("observe fd:" + std::to_string(by.to)) : 0;
+      by.load(p.near);
+      const int number = dup(other.near);
+      put(other.far, "x");
+      char b[8];
+      ASSERT_EQ(recv(number, b, 8, 0), 1);
+      syscall(SYS_close, number);  // past the hooks, as libc closes inside itself
+      const unique_fd passed = by.unload(in_a_row);
+      ASSERT_EQ(passed.operator int(), number);
+      const double start = monotonic_ms();
+      put(p.far, "hello");
+      EXPECT_EQ(recv(passed, b, 8, 0), 5);
+      EXPECT_TRUE(on_time(monotonic_ms() - start, 25));
+      EXPECT_EQ(s.count(id).fired, 1u);
+      EXPECT_EQ(s.count(seen).matched, 1u);
+      if (watched) { EXPECT_EQ(s.count(road).fired, 1u); }
+      s.clear();
+    }
 }
 
 TEST_P(Passed, WhatAForkedChildReadsKeepsItsDueTime) {
