@@ -60,6 +60,41 @@ TEST_P(Several, CorruptionsCompose) {
   EXPECT_EQ(fired(), (std::vector<std::uint64_t>{1, 1, 1, 0}));
 }
 
+// Their counts hang on the connection, and each makes its own at that moment: none may be made twice, or lost.
+TEST_F(Gate, ThreadsThatFirstAskDifferentRulesOfOneConnectionAtOnce) {
+  constexpr int calls = 3;
+  const std::pair<const char*, ssize_t (*)(int)> ways[] = {
+      {"send", [](int fd) { return send(fd, "x", 1, MSG_NOSIGNAL); }},
+      {"write", [](int fd) { return write(fd, "x", 1); }},
+      {"recv", [](int fd) { char c; return recv(fd, &c, 1, 0); }},
+      {"read", [](int fd) { char c; return read(fd, &c, 1); }},
+  };
+  constexpr int threads_max = std::size(ways);
+  for (int round = 0; round < 200 && !HasFailure(); ++round) {
+    tcp_pair p;
+    put(p.far, std::string(2 * calls, 'x'));
+    std::vector<std::string> rules;
+    std::vector<std::uint32_t> ids;
+    for (const auto& [name, call] : ways) rules.push_back("error " + p.target() + " ECONNRESET --times 1 --on " + name);
+    s.set_all(rules, ids);
+    std::atomic<int> ready{0}, failed[threads_max] = {};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < threads_max; ++t)
+      threads.emplace_back([&, t] {
+        ++ready;
+        while (ready < threads_max) {}
+        for (int i = 0; i < calls; ++i) failed[t] += ways[t].second(p.near) < 0;
+      });
+    for (auto& t : threads) t.join();
+    for (int t = 0; t < threads_max; ++t) {
+      EXPECT_EQ(failed[t], 1) << ways[t].first << " in round " << round;
+      EXPECT_EQ(s.count(ids[t]).fired, 1u) << ways[t].first;
+      EXPECT_EQ(s.count(ids[t]).matched, static_cast<std::uint64_t>(calls)) << ways[t].first;
+    }
+    s.clear();
+  }
+}
+
 TEST_F(Gate, ARuleActsFromTheNextCallEntered) {
   tcp_pair p;
   std::atomic<bool> asked{false};
