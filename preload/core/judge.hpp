@@ -52,12 +52,43 @@ constexpr fired_rule firing(const abi::rule& r, rule_state& state, random_key ke
   return {&r, &state, key, operation, 0, 0, r.id, r.slot, r.kind, r.dry_run != 0, r.late != 0};
 }
 
+// What a budget (emfile, full) gave to a call: to be given back as far as the call makes no use of it.
+struct reservation {
+  rule_state* state;
+  std::uint32_t rule;              // whose state it was
+  std::uint64_t amount;
+  std::uint64_t free_bytes;        // that the call may move before it needs any of it; ~0: it is not about bytes
+};
+inline constexpr std::uint64_t not_bytes = ~std::uint64_t{0};
+
+struct reservations {
+  unsigned count = 0;
+  reservation all[fired_max];
+
+  void add(rule_state& s, std::uint64_t amount, std::uint64_t free_bytes = not_bytes) {
+    all[count++] = {&s, s.rule.load(std::memory_order_relaxed), amount, free_bytes};
+  }
+
+  // The call is over. `moved`: bytes, of a call that moves some; not_bytes: it moves none, or nobody knows how many.
+  void give_back_unused(bool failed, std::uint64_t moved = not_bytes) {
+    for (unsigned i = 0; i < count; ++i) {
+      const reservation& r = all[i];
+      std::uint64_t used = failed ? 0 : r.amount;
+      if (!failed && moved != not_bytes && r.free_bytes != not_bytes) used = moved > r.free_bytes ? moved - r.free_bytes : 0;
+      if (used < r.amount && r.state->rule.load(std::memory_order_relaxed) == r.rule)
+        r.state->memory.fetch_sub(r.amount - used, std::memory_order_relaxed);
+    }
+    count = 0;
+  }
+};
+
 struct judgement {
   unsigned count = 0;
   unsigned matched = 0;            // rules that were asked, the first 16 of them by counter slot
   fired_rule fired[fired_max];
   std::uint16_t matched_slots[fired_max];
   rule_state* asked[fired_max];    // their states
+  reservations reserved;
 };
 
 // What is used up is the process's, not each thread's.

@@ -50,9 +50,9 @@ inline void compose(core::judgement& j, const situation& s, verdict& v) {
       case abi::effect::duplicate: took = duplicate::apply(place, s, v); break;
       case abi::effect::reorder: took = reorder::apply(place, s, v); break;
       case abi::effect::partition: took = partition::apply(place, s, v); break;
-      case abi::effect::full: took = full::apply(place, s, v); break;
+      case abi::effect::full: took = full::apply(place, s, v, j); break;
       case abi::effect::io_error: io_error::apply(place, s, v); took = place.error != 0; break;
-      case abi::effect::emfile: took = emfile::apply(place, s, v); break;
+      case abi::effect::emfile: took = emfile::apply(place, s, v, j); break;
       case abi::effect::dns: error::apply(place, s, v); took = place.error != 0; break;
       case abi::effect::unset:
       case abi::effect::replace: environment::apply(place, s, v); break;

@@ -1,5 +1,5 @@
 // full: the disk has SIZE bytes left for files under the path. What makes a file longer counts; overwriting costs
-// nothing; the write that meets the end is cut there, and the next one fails.
+// nothing; the write that meets the end is cut there, and the next one fails. What a call does not write after all is left for others.
 #pragma once
 #include <cerrno>
 
@@ -7,7 +7,7 @@
 
 namespace chaos::effects::full {
 
-inline bool apply(core::fired_rule& f, const situation& s, verdict& v) {
+inline bool apply(core::fired_rule& f, const situation& s, verdict& v, core::judgement& j) {
   using abi::function_id;
   const bool syncs = (s.acts_as & abi::classes::sync) != 0;
   if (!syncs && s.grows == 0) return false;
@@ -18,6 +18,7 @@ inline bool apply(core::fired_rule& f, const situation& s, verdict& v) {
     const bool cut = s.grows > left;  // as much as still fits, where the call can be cut
     taken = syncs || (cut && (s.size <= s.grows - left || f.rule->dry_run)) ? 0 : cut ? left : s.grows;
   } while (taken && !f.state->memory.compare_exchange_weak(used, used + taken, std::memory_order_relaxed));
+  if (taken) j.reserved.add(*f.state, taken, s.size > s.grows ? s.size - s.grows : 0);
   if (syncs ? left > 0 : s.grows <= left) return false;
   f.error = ENOSPC;
   if (f.rule->dry_run) return true;

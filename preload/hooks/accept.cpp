@@ -62,8 +62,15 @@ bool before(abi::function_id self, int listener, const rule_view& v, const void*
   report_fired(made, *d, listener, 0, caller);
   const effects::verdict& what = made.verdict;
   if (what.end == effects::ending::crash) end_process(made);
-  if (!serve_pause(made, error)) return false;
-  if (what.end != effects::ending::error) return true;
+  if (!serve_pause(made, error)) {
+    made.judged.reserved.give_back_unused(true);
+    return false;
+  }
+  if (what.end != effects::ending::error) {
+    if (made.judged.reserved.count) a.reserved = made.judged.reserved;
+    return true;
+  }
+  made.judged.reserved.give_back_unused(true);
   error = what.error;
   if (what.late) {
     const int taken = static_cast<int>(sys::call(SYS_accept4, listener, nullptr, nullptr, 0));
@@ -89,8 +96,9 @@ bool before_accept(abi::function_id self, int listener, const void* caller, acce
   return good;
 }
 
-int after_accept(abi::function_id self, int listener, int made, const void* caller, const accepting& a) {
+int after_accept(abi::function_id self, int listener, int made, const void* caller, accepting& a) {
   if (inside()) return made;
+  a.reserved.give_back_unused(made < 0);
   const int was = errno;
   if (a.gate) {
     inside_scope work;

@@ -171,7 +171,7 @@ road enter(frame& f) {
   f.copy = nullptr;
   f.asked_msg = nullptr;
   f.moves = f.pending = 0;
-  f.made.judged.count = f.made.judged.matched = 0;
+  f.made.judged.count = f.made.judged.matched = f.made.judged.reserved.count = 0;
   f.made.verdict = effects::no_verdict;
   if (inside()) return road::pass;
   inside_scope work;
@@ -181,8 +181,18 @@ road enter(frame& f) {
   if (way == road::pass && f.gathered) way = road::go;  // the rules have gone: the rest comes at once
   if (way != road::go && f.asked_msg && f.c.msg_in) *f.c.msg_in = f.asked_msg;
   if (f.c.stream && !f.c.path) way = as_stdio(f, way);
+  if (way == road::fail) f.made.judged.reserved.give_back_unused(true);
   work.end();
   return way;
+}
+
+bool failed(const frame& f, long result, int error) {
+  switch (abi::function_table[static_cast<unsigned>(f.function)].how) {
+    case abi::fails::null:
+    case abi::fails::zero_items: return result == 0;
+    case abi::fails::code: return error != 0;
+    default: return result < 0;
+  }
 }
 
 // --late: the program hears that nothing was opened.
@@ -236,6 +246,7 @@ long leave(frame& f, long result, int& error) {
     if (f.acts_as & cls::file_open) close_again(f.function, result);
     if (f.c.stream && !f.c.path) mark_error(f);
   }
+  f.made.judged.reserved.give_back_unused(f.error || failed(f, result, error), f.moves && !f.c.stream ? moved : core::not_bytes);
   // A short read or write of ours must not look like an empty queue, or a full one, to who trusts edges.
   if ((input || output) && f.capped && nonblocking(f) && moved) refire(f.c.fd);
   if (output && f.gathered && moved) f.gathered += moved;

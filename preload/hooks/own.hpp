@@ -15,11 +15,12 @@ int own_getpeername(int fd, sockaddr* to, socklen_t* n);
 struct accepting {
   descriptor* gate = nullptr;  // its connections are delayed
   std::uint64_t began_ns = 0;
+  core::reservations reserved;
 };
 bool before_accept(abi::function_id self, int listener, const void* caller, accepting& a, int& error);
-int after_accept(abi::function_id self, int listener, int made, const void* caller, const accepting& a);
+int after_accept(abi::function_id self, int listener, int made, const void* caller, accepting& a);
 template <class Real>
-int own_accept(abi::function_id self, int fd, Real real_call) {
+[[gnu::always_inline]] inline int own_accept(abi::function_id self, int fd, Real real_call) {
   const void* caller = __builtin_return_address(0);
   int error = 0;
   accepting a;

@@ -102,7 +102,7 @@ void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], de
             decision& out) {
   out.function = facts.function;
   out.now_ns = facts.now_ns;
-  out.judged.count = out.judged.matched = 0;
+  out.judged.count = out.judged.matched = out.judged.reserved.count = 0;
   out.verdict = effects::no_verdict;
   std::uint64_t in_force[4];
   bool any = false;
@@ -118,10 +118,7 @@ void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], de
   if (d && (facts.acts_as & abi::classes::stream_in)) s.least = d->own_threshold;
   if (d) s.passed = d->in_bytes.load(std::memory_order_relaxed) + d->out_bytes.load(std::memory_order_relaxed);
   effects::compose(out.judged, s, out.verdict);
-  if (!bank_unchanged(v)) {  // the bank is being rewritten: what was read may be torn
-    out.judged.count = 0;
-    out.verdict = effects::no_verdict;
-  }
+  if (!bank_unchanged(v)) undecide(out);  // the bank is being rewritten: what was read may be torn
 }
 
 void undecide(decision& made) {
@@ -131,6 +128,7 @@ void undecide(decision& made) {
       count_calls(made.judged.matched_slots[i], ~std::uint64_t{0}, 0);
   }
   for (unsigned i = 0; i < made.judged.count; ++i) made.judged.fired[i].state->fired.fetch_sub(1, std::memory_order_relaxed);
+  made.judged.reserved.give_back_unused(true);
   made.judged.count = made.judged.matched = 0;
   made.verdict = effects::no_verdict;
 }

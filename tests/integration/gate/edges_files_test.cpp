@@ -1,6 +1,8 @@
 // Writes of vectors to files: which way such a call goes is not to be seen from its arguments.
 #include "streams.hpp"
 
+#include <sys/resource.h>
+
 namespace chaos::gate {
 namespace {
 
@@ -51,6 +53,30 @@ TEST_F(Files, AVectorFillsADisk) {
     EXPECT_EQ(s.count(id).fired, 2u) << name;
     s.clear();
   }
+}
+
+// A write that fails for another reason, or writes less, has not filled the disk.
+TEST_F(Files, WhatWasNotWrittenFillsNoDisk) {
+  const std::string text(20, 'x');
+  std::vector<std::uint32_t> ids;
+  s.set_all({"full " + target + " 10B", "error " + target + " EIO --on pwrite64 --times 1"}, ids);
+  EXPECT_EQ(pwrite64(file, text.data(), 8, 23), -1);
+  EXPECT_EQ(errno, EIO) << "by another rule";
+  const void* volatile nowhere = reinterpret_cast<const void*>(1);
+  EXPECT_EQ(pwrite64(file, nowhere, 8, 23), -1);
+  EXPECT_EQ(errno, EFAULT);
+  EXPECT_EQ(s.count(ids[0]).fired, 0u);
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small{23 + 4, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  EXPECT_EQ(pwrite64(file, text.data(), 8, 20), 7) << "three of them over what is there";
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_EQ(pwrite64(file, text.data(), 8, 27), 6);
+  EXPECT_EQ(pwrite64(file, text.data(), 8, 33), -1);
+  EXPECT_EQ(errno, ENOSPC);
+  EXPECT_EQ(s.count(ids[0]).fired, 2u);
+  EXPECT_EQ(s.count(ids[1]).fired, 1u);
 }
 
 TEST_F(Files, AVectorThatIsReadIsCorruptedWhereItCame) {

@@ -558,6 +558,49 @@ TEST_F(Option, DescriptorsRunOutForEveryThread) {
   expect_fired(14);
 }
 
+TEST_F(Option, AttemptsThatFailOtherwiseUseUpNoDescriptor) {
+  listener l;
+  const timeval moment{0, 10'000};
+  ASSERT_EQ(setsockopt(l.fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof moment), 0);
+  std::vector<std::uint32_t> ids;
+  s.set_all({"emfile process 3 --everything", "error file:/nowhere/refused EACCES"}, ids);
+  id = ids[0];
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(open("/nowhere/at/all", O_RDONLY | O_CLOEXEC), -1);
+    EXPECT_EQ(errno, ENOENT);
+    EXPECT_EQ(open("/nowhere/refused", O_RDONLY | O_CLOEXEC), -1);
+    EXPECT_EQ(errno, EACCES) << "by another rule";
+    EXPECT_EQ(fopen("/nowhere/at/all", "re"), nullptr);
+    EXPECT_EQ(dup(-1), -1);
+    EXPECT_EQ(errno, EBADF);
+    EXPECT_EQ(accept(l.fd, nullptr, nullptr), -1);
+    EXPECT_EQ(errno, EAGAIN);
+  }
+  expect_fired(0);
+  std::vector<unique_fd> kept;
+  for (int i = 0; i < 3; ++i) {
+    kept.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_GE(kept.back(), 0);
+  }
+  EXPECT_EQ(open("/nowhere/at/all", O_RDONLY | O_CLOEXEC), -1);
+  EXPECT_EQ(errno, EMFILE);
+  expect_fired(1);
+}
+
+TEST_F(Option, APairIsTwoDescriptors) {
+  id = s.set("emfile process 3 --everything");
+  int ends[2], more[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const unique_fd a(ends[0]), b(ends[1]);
+  EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, more), -1);
+  EXPECT_EQ(errno, EMFILE);
+  const unique_fd last = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  EXPECT_GE(last, 0);
+  EXPECT_EQ(dup(0), -1);
+  EXPECT_EQ(errno, EMFILE);
+  expect_fired(2);
+}
+
 // What --on names is a function; in an event loop the wait sees the data, or the connection, before that is called.
 TEST_F(Option, OnFunctionsThatComeAfterAWait) {
   for (const way w : all_ways) {
