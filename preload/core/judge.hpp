@@ -37,7 +37,7 @@ struct facts_of_call {
 };
 
 struct fired_rule {
-  const abi::rule* rule;           // in a bank that may be written anew while the call waits: then only what is kept below is its own
+  const abi::rule* rule;           // for deciding only: the bank may be written anew while the call waits. What follows is its own
   rule_state* state;
   random_key key;                  // of the scope
   std::uint64_t operation;
@@ -46,10 +46,15 @@ struct fired_rule {
   std::uint32_t id, slot;
   abi::effect kind;
   bool dry_run, late;
+  abi::class_set classes;          // from here on as in the rule
+  std::uint32_t flags, bits;
+  std::int32_t number;
+  std::uint64_t bytes, asked_delay_ns;
+  abi::probability amount;
 };
 
 constexpr fired_rule firing(const abi::rule& r, rule_state& state, random_key key, std::uint64_t operation) {
-  return {&r, &state, key, operation, 0, 0, r.id, r.slot, r.kind, r.dry_run != 0, r.late != 0};
+  return {&r, &state, key, operation, 0, 0, r.id, r.slot, r.kind, r.dry_run != 0, r.late != 0, r.classes, r.flags, r.bits, r.number, r.bytes, r.delay_ns, r.amount};
 }
 
 // What a budget (emfile, full) gave to a call: to be given back as far as the call makes no use of it.
@@ -89,6 +94,7 @@ struct judgement {
   std::uint16_t matched_slots[fired_max];
   rule_state* asked[fired_max];    // their states
   reservations reserved;
+  fired_rule limiting;             // limit_data, while there is room: it fires when the call has moved as much
 };
 
 // What is used up is the process's, not each thread's.

@@ -46,7 +46,7 @@ inline void compose(core::judgement& j, const situation& s, verdict& v) {
       case abi::effect::bandwidth: took = bandwidth::apply(place, s, v); break;
       case abi::effect::timeout: timeout::apply(place, s, v); break;
       case abi::effect::slow_close: slow_close::apply(place, s, v); break;
-      case abi::effect::limit_data: took = limit_data::apply(place, s, v); break;
+      case abi::effect::limit_data: took = limit_data::apply(place, s, v, j); break;
       case abi::effect::duplicate: took = duplicate::apply(place, s, v); break;
       case abi::effect::reorder: took = reorder::apply(place, s, v); break;
       case abi::effect::partition: took = partition::apply(place, s, v); break;

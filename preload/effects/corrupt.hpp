@@ -14,12 +14,11 @@ inline void apply(core::fired_rule& f, const situation&, verdict& v) {
 
 // Flips in data[0..n), which stands at `offset` of the stream or datagram. Returns bits flipped.
 inline std::uint64_t flip(const core::fired_rule& f, bool stream, std::uint64_t offset, unsigned char* data, std::size_t n) {
-  const abi::rule& r = *f.rule;
   const core::random_key key = f.key.with(4);
   std::uint64_t flipped = 0;
-  if (r.bits) {
+  if (f.bits) {
     core::draws d(key.with(stream ? offset : 0), stream ? 0 : f.operation);
-    for (const std::uint64_t most = r.bits < n * 8 ? r.bits : n * 8; flipped < most; ++flipped) {
+    for (const std::uint64_t most = f.bits < n * 8 ? f.bits : n * 8; flipped < most; ++flipped) {
       const std::uint64_t bit = d.below(n * 8);
       data[bit / 8] ^= static_cast<unsigned char>(1u << (bit % 8));
     }
@@ -27,7 +26,7 @@ inline std::uint64_t flip(const core::fired_rule& f, bool stream, std::uint64_t 
   }
   for (std::size_t i = 0; i < n; ++i) {
     core::draws d(key.with(stream ? 0 : f.operation), offset + i);
-    if (!d.chance(r.amount)) continue;
+    if (!d.chance(f.amount)) continue;
     data[i] ^= static_cast<unsigned char>(1u << (d.word() & 7));
     ++flipped;
   }

@@ -16,8 +16,7 @@ struct verdict {
   std::int32_t error = 0;                 // with ending::error
   const core::fired_rule* ender = nullptr;
   std::uint64_t cap = UINT64_MAX;         // most bytes that this call may move
-  const abi::rule* limiter = nullptr;     // ends the connection when `limit` bytes have been moved
-  core::rule_state* limiter_state = nullptr;
+  bool limited = false;                   // the connection ends when `limit` bytes have been moved
   std::uint64_t limit = 0;
   bool drop = false;                      // the datagram is gone
   bool twice = false;                     // the datagram comes again

@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 
 #include "own.hpp"
+#include "rules.hpp"
 #include "preload/runtime/accept_gate.hpp"
 #include "preload/runtime/wait.hpp"
 
@@ -47,18 +48,24 @@ bool came_during(int made, std::uint64_t took_ns) {
   return !tells_age || info.tcpi_last_data_sent < took_ns / 2'000'000;
 }
 
-bool before(abi::function_id self, int listener, const rule_view& v, const void* caller, accepting& a, int& error) {
-  descriptor* d = classify(listener, v);
+bool before(abi::function_id self, int listener, const rule_view& entered, const void* caller, accepting& a, int& error) {
+  const std::uint32_t newest = entered.newest;
+  descriptor* d = classify(listener, entered);
   if (!d || !(d->head.load(std::memory_order_relaxed) & abi::classes::accept)) return true;
   const bool nonblocking = sys::is_nonblocking(listener);
-  if (delays_accepts(*d, v)) {
+  if (delays_accepts(*d, entered)) {
     if ((error = wait_until_due(self, *d, listener, nonblocking, caller))) return false;
     a.gate = d;
   }
   // A decision is made for a connection, not for a look at an empty queue.
   if (nonblocking && !somebody_waits(listener)) { a.gate = nullptr; return true; }
+  const rule_view* const v = current_view();  // it may have waited
+  if (!v || classify(listener, *v) != d) return true;
+  std::uint64_t mask[4];
+  for (unsigned w = 0; w < 4; ++w) mask[w] = d->mask[w];
+  leave_out_newer(*v, newest, mask);
   decision made;
-  decide({.function = self, .acts_as = abi::classes::accept, .kinds = ~core::accept_effects, .now_ns = sys::now_ns()}, d->mask, d, v, caller, made);
+  decide({.function = self, .acts_as = abi::classes::accept, .kinds = ~core::accept_effects, .now_ns = sys::now_ns()}, mask, d, *v, caller, made);
   report_fired(made, *d, listener, 0, caller);
   const effects::verdict& what = made.verdict;
   if (what.end == effects::ending::crash) end_process(made);

@@ -90,7 +90,7 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
   const bool nonblocking = sys::is_nonblocking(fd);
   const bool stream = !d || (d->role & abi::classes::streams);
   std::uint64_t due = what.delay_ns ? made.now_ns + what.delay_ns : 0;
-  const std::uint32_t rule = made.judged.count ? made.judged.fired[0].rule->id : 0;
+  const std::uint32_t rule = made.judged.count ? made.judged.fired[0].id : 0;
 
   if (what.end == effects::ending::crash) {
     report_fired(made, text, d ? d->ordinal : 0, 0, caller);
@@ -112,14 +112,14 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
     case effects::ending::blackhole: {
       const bool blackhole = what.end == effects::ending::blackhole;
       if (nonblocking && d && stream) {
-        const long result = redirect(*d, fd, blackhole, what.ender->rule->id);
+        const long result = redirect(*d, fd, blackhole, what.ender->id);
         if (result != -ENOTSUP) return finish(d, fd, made, text, caller, result);
       }
       if (!blackhole) return finish(d, fd, made, text, caller, -ECONNREFUSED);
       const std::uint64_t own = send_deadline(fd, made.now_ns);
       report_fired(made, text, d ? d->ordinal : 0, 0, caller, abi::event_flags::blocked);
       made.judged.count = 0;
-      const waited w = hold_until(own ? own : made.now_ns + kernel_patience_ns, what.ender->rule->id);
+      const waited w = hold_until(own ? own : made.now_ns + kernel_patience_ns, what.ender->id);
       if (w == waited::interrupted) return finish(d, fd, made, text, caller, -EINTR);
       if (w == waited::due) return finish(d, fd, made, text, caller, own ? -EINPROGRESS : -ETIMEDOUT);
       break;  // the rule is gone: the connect goes through

@@ -42,7 +42,7 @@ bool copy_out(frame& f) {
   const std::uint64_t offset = stream ? f.d->out_bytes.load(std::memory_order_relaxed) : 0;
   std::uint32_t idle = 0;  // rules that flipped nothing
   for (unsigned i = 0; i < f.made.judged.count; ++i)
-    if (f.made.judged.fired[i].rule->kind == abi::effect::corrupt && !f.made.judged.fired[i].rule->dry_run &&
+    if (f.made.judged.fired[i].kind == abi::effect::corrupt && !f.made.judged.fired[i].dry_run &&
         !effects::corrupt::flip(f.made.judged.fired[i], stream, offset, to, n))
       idle |= 1u << i;
   take_back_those(f, idle);
@@ -60,7 +60,7 @@ void corrupt_in(frame& f, std::uint64_t n) {
   std::uint32_t idle = 0;  // rules that flipped nothing
   for (unsigned i = 0; i < f.made.judged.count; ++i) {
     const core::fired_rule& rule = f.made.judged.fired[i];
-    if (rule.rule->kind != abi::effect::corrupt || rule.rule->dry_run) continue;
+    if (rule.kind != abi::effect::corrupt || rule.dry_run) continue;
     std::uint64_t done = 0, flipped = 0;
     const auto part = [&](void* p, std::uint64_t room) {
       const std::uint64_t here = least(room, n - done);

@@ -65,6 +65,7 @@ struct frame {
   call c;
   const void* caller;
   const rule_view* view;
+  std::uint32_t newest;         // of the rules when the call was entered: later ones act from the next call on
   descriptor* d;
   decision made;
   std::int32_t error;
@@ -94,6 +95,7 @@ road enter(frame& f);
 
 // Parts of the common road that others use as well (http.cpp).
 bool nonblocking(frame& f);
+bool look_anew(frame& f);                               // after a wait: f.view is that of now. False: no rule is to be asked any more
 void limit_to(frame& f, std::uint64_t cap);             // the call moves at most so much
 void stand_in(frame& f, const msghdr* asked);           // f.msg for the program's own header
 std::uint64_t deadline_of(int fd, int option, std::uint64_t now);

@@ -142,6 +142,7 @@ bool enter_reading(frame& f, http_line& h, road& way) {
   if (!http_acts_on_calls(*f.view, d.mask, f.acts_as)) { pass_by(f); return true; }
   const std::uint64_t deadline = nonblocking(f) ? 0 : deadline_of(f.c.fd, SO_RCVTIMEO, sys::now_ns());
   for (;;) {
+    if (!look_anew(f)) return true;
     char window[http_window];
     const std::size_t room = f.due_bytes < sizeof window ? f.due_bytes : sizeof window;
     const long n = peek(f.c.fd, window, room);

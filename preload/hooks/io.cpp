@@ -11,6 +11,7 @@
 #include "own.hpp"
 #include "paths.hpp"
 #include "reorder.hpp"
+#include "rules.hpp"
 #include "sending.hpp"
 #include "serve.hpp"
 #include "slice_gap.hpp"
@@ -26,6 +27,17 @@ bool nonblocking(frame& f) {
   return f.nonblocking_;
 }
 
+bool look_anew(frame& f) {
+  if (f.view->generation.load(std::memory_order_relaxed) == page_generation()) return true;
+  const rule_view* const now = current_view();
+  if (now && classify(f.c.fd, *now) == f.d) {
+    f.view = now;
+    return true;
+  }
+  f.newest = 0;
+  return false;
+}
+
 namespace {
 
 void decide_here(frame& f, std::uint64_t bytes, core::effect_set kinds) {
@@ -39,6 +51,7 @@ void decide_here(frame& f, std::uint64_t bytes, core::effect_set kinds) {
   } else if (f.d) {
     memcpy(mask, f.http ? f.http_mask : f.d->mask, sizeof mask);
   }
+  leave_out_newer(*f.view, f.newest, mask);
   core::facts_of_call facts{.function = f.function, .acts_as = f.acts_as, .kinds = kinds, .size = f.moves, .bytes = bytes};
   if ((f.acts_as & (cls::file_io | cls::sync)) && full_disk_among(*f.view, mask, f.function)) facts.grows = growth(f);
   decide(facts, mask, f.d, *f.view, f.caller, f.made);
@@ -72,6 +85,7 @@ road enter_descriptor(frame& f, abi::class_set row) {
     return road::fail;
   }
   if (output && has_gap(f.d->gap_out) && !wait_out_gap(f)) return road::fail;
+  if (!look_anew(f)) return road::go;
   road way;
   if ((f.acts_as & cls::datagram_in) && datagram_waits(f.d) && reorder_enter(f, way)) return way;
   if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);  // and the next receive finds it again
@@ -124,6 +138,7 @@ road enter_inside(frame& f) {
   const abi::class_set row = f.acts_as;
   if (f.c.closes >= 0) forget(f.c.closes);
   f.view = current_view();
+  if (f.view && !f.gathered) f.newest = f.view->newest;
   if (f.c.stream) {
     f.c.fd = fileno(f.c.stream);
     f.pending = __fpending(f.c.stream);
@@ -229,7 +244,7 @@ long leave(frame& f, long result, int& error) {
   }
   if (f.d && input && f.c.stream) consumed_unseen(*f.d, f.c.fd);
   if (f.d && output && moved) owner_window(*f.d).add(f.d->out_bytes, moved);
-  if (f.d && f.made.verdict.limiter && moved >= f.made.verdict.limit && !f.peeks) end_at_limit(f);
+  if (f.d && f.made.verdict.limited && moved >= f.made.verdict.limit && !f.peeks) end_at_limit(f);
   if (f.d && f.c.stream) note_counted(f);
   if (!moved && f.made.judged.count) take_back(f, core::of(abi::effect::corrupt));
   const bool cut = f.capped && moved >= f.moves && !(f.c.stream && __fbufsize(f.c.stream) > 1);  // what is collected there goes out whole

@@ -18,7 +18,7 @@ bool serve_pause(const decision& made, std::int32_t& error) {
   const std::uint64_t until = made.now_ns + v.pause_ns;
   std::uint32_t rule = 0;
   for (unsigned i = 0; i < made.judged.count; ++i)
-    if (made.judged.fired[i].rule->kind == abi::effect::pause) rule = made.judged.fired[i].rule->id;
+    if (made.judged.fired[i].kind == abi::effect::pause) rule = made.judged.fired[i].id;
   if (v.pause_all) {
     all_paused_by.store(rule, std::memory_order_relaxed);
     all_paused_until.store(until, std::memory_order_release);
@@ -42,7 +42,7 @@ void wait_with_the_others() {
 }
 
 void end_process(const decision& made) {
-  const abi::rule& r = *made.verdict.ender->rule;
+  const core::fired_rule& r = *made.verdict.ender;
   const bool exits = r.flags & abi::rule_flags::exit_code;
   const int number = r.number;
   for (;;) {

@@ -15,7 +15,7 @@ bool output_is_held_now(descriptor& d) {
 }
 
 bool send_through_bucket(frame& f) {
-  const abi::rule& r = *f.made.verdict.bandwidth->rule;
+  const core::fired_rule& r = *f.made.verdict.bandwidth;
   const std::uint64_t rate = r.bytes ? r.bytes : 1, now = f.made.now_ns;
   std::atomic<std::uint64_t>* shared = shared_bucket(r);
   std::atomic<std::uint64_t>& bucket = shared ? *shared : f.d->send_empty_ns;
@@ -43,7 +43,7 @@ bool send_through_bucket(frame& f) {
   if (more > f.moves || datagram) more = f.moves;
   through_bucket(bucket, more, rate, now, true);
   for (unsigned i = 0; i < f.made.judged.count; ++i)  // the rest is another call's, which counts it
-    if (f.made.judged.fired[i].rule == &r) f.made.judged.fired[i].delay_ns = effects::bandwidth::time_of(more, rate);
+    if (f.made.judged.fired[i].id == r.id) f.made.judged.fired[i].delay_ns = effects::bandwidth::time_of(more, rate);
   if (more < f.made.verdict.cap) f.made.verdict.cap = more;
   return true;
 }

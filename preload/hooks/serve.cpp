@@ -16,8 +16,8 @@ bool hand_over(frame& f, std::uint64_t delay) {
   const descriptor& d = *f.d;
   if ((d.kind != descriptor_kind::tcp && d.kind != descriptor_kind::unix_stream) || d.listening || f.c.how == SHUT_RD) return false;
   for (unsigned i = 0; i < f.made.judged.count; ++i)
-    if (f.made.judged.fired[i].delay_ns && !f.made.judged.fired[i].rule->dry_run)
-      return close_later(f.c.fd, f.made.judged.fired[i].rule->id, f.made.now_ns + delay, f.c.how);
+    if (f.made.judged.fired[i].delay_ns && !f.made.judged.fired[i].dry_run)
+      return close_later(f.c.fd, f.made.judged.fired[i].id, f.made.now_ns + delay, f.c.how);
   return false;
 }
 
@@ -29,8 +29,8 @@ void end_connection(frame& f) {
 // Data stops, for good or until the connection closes.
 bool meet_black_hole(frame& f, road& way) {
   const effects::verdict& v = f.made.verdict;
-  const std::uint32_t ender = v.ender->rule->id;
-  black_hole(*f.d, *v.ender->rule, v.until_ns);
+  const std::uint32_t ender = v.ender->id;
+  black_hole(*f.d, *v.ender, v.until_ns);
   if (nonblocking(f)) remember_held(f.c.fd);
   if (v.until_ns && !(f.acts_as & in_data)) {  // taken, and never seen again: the connection is going to close
     f.error = 0;
@@ -72,13 +72,13 @@ bool serve_delay(frame& f) {
   }
   if (nonblocking(f) && f.d && (f.d->role & cls::data)) {
     for (unsigned i = 0; i < f.made.judged.count; ++i)
-      if (f.made.judged.fired[i].delay_ns) f.d->charge_rule.store(f.made.judged.fired[i].rule->id, std::memory_order_relaxed);
+      if (f.made.judged.fired[i].delay_ns) f.d->charge_rule.store(f.made.judged.fired[i].id, std::memory_order_relaxed);
     f.d->charge_ns.fetch_add(delay, std::memory_order_relaxed);
     return true;
   }
   std::uint32_t rule = 0;
   for (unsigned i = 0; i < f.made.judged.count; ++i)
-    if (f.made.judged.fired[i].delay_ns) rule = f.made.judged.fired[i].rule->id;
+    if (f.made.judged.fired[i].delay_ns) rule = f.made.judged.fired[i].id;
   const std::uint64_t due = f.made.now_ns + delay, deadline = f.acts_as & out_data ? deadline_of(f.c.fd, SO_SNDTIMEO, f.made.now_ns) : ~std::uint64_t{0};
   const waited w = hold_until(least(due, deadline), rule);
   const bool too_late = w == waited::due && deadline < due;
@@ -125,11 +125,11 @@ bool serve_ending(frame& f, road& way) {
 }
 
 void end_at_limit(frame& f) {
-  const effects::verdict& v = f.made.verdict;
+  core::fired_rule& limiter = f.made.judged.limiting;
   if (f.c.stream && (f.acts_as & out_data)) real.fflush(f.c.stream);  // what was within the limit arrives
   end_connection(f);
-  v.limiter_state->fired.fetch_add(1, std::memory_order_relaxed);
-  if (f.made.judged.count < core::fired_max) f.made.judged.fired[f.made.judged.count++] = core::firing(*v.limiter, *v.limiter_state, {}, v.limiter_state->operations.load(std::memory_order_relaxed));
+  limiter.state->fired.fetch_add(1, std::memory_order_relaxed);
+  if (f.made.judged.count < core::fired_max) f.made.judged.fired[f.made.judged.count++] = limiter;
 }
 
 void end_if_crashing(frame& f) {

@@ -18,16 +18,16 @@ bool wait_out_gap(frame& f) {
 void tell_gap(frame& f, std::uint64_t held) {
   for (unsigned i = 0; i < f.made.judged.count; ++i) {
     core::fired_rule& r = f.made.judged.fired[i];
-    if (r.rule->kind != abi::effect::slicer || r.rule->dry_run) continue;
-    r.delay_ns = least(held, r.rule->delay_ns);
+    if (r.kind != abi::effect::slicer || r.dry_run) continue;
+    r.delay_ns = least(held, r.asked_delay_ns);
     held -= r.delay_ns;
   }
 }
 
 void begin_gap_here(frame& f, bool input) {
   for (unsigned i = 0; i < f.made.judged.count; ++i)
-    if (f.made.judged.fired[i].rule->kind == abi::effect::slicer)
-      return begin_gap(input ? f.d->gap_in : f.d->gap_out, sys::now_ns() + f.made.verdict.gap_ns, f.made.judged.fired[i].rule->id);
+    if (f.made.judged.fired[i].kind == abi::effect::slicer)
+      return begin_gap(input ? f.d->gap_in : f.d->gap_out, sys::now_ns() + f.made.verdict.gap_ns, f.made.judged.fired[i].id);
 }
 
 }  // namespace chaos::hooks

@@ -19,7 +19,7 @@ void begin_empty(std::atomic<std::uint64_t>& bucket, std::uint64_t now_ns) {
   bucket.compare_exchange_strong(unused, now_ns, std::memory_order_relaxed);
 }
 
-std::atomic<std::uint64_t>* shared_bucket(const abi::rule& r) {
+std::atomic<std::uint64_t>* shared_bucket(const core::fired_rule& r) {
   return (r.flags & abi::rule_flags::shared_bucket) && report && r.slot < abi::rule_max ? &report->rules[r.slot].bucket : nullptr;
 }
 

@@ -71,16 +71,16 @@ void judge_head(descriptor& d, int fd, delay_line& line, const rule_view& v, abi
   std::uint64_t due_ns = arrived + made.verdict.delay_ns + charge;
   if (const core::fired_rule* b = made.verdict.bandwidth) {
     std::atomic<std::uint64_t> mine{line.empty_ns};
-    std::atomic<std::uint64_t>* shared = shared_bucket(*b->rule);
+    std::atomic<std::uint64_t>* shared = shared_bucket(*b);
     begin_empty(shared ? *shared : mine, arrived);
-    const std::uint64_t through = through_bucket(shared ? *shared : mine, static_cast<std::uint64_t>(bytes), b->rule->bytes ? b->rule->bytes : 1, arrived, true);
+    const std::uint64_t through = through_bucket(shared ? *shared : mine, static_cast<std::uint64_t>(bytes), b->bytes ? b->bytes : 1, arrived, true);
     if (!shared) line.empty_ns = through;
     if (through > due_ns) due_ns = through;
   }
   if (due_ns < line.latest_due_ns) due_ns = line.latest_due_ns;
   line.latest_due_ns = due_ns;
   line.overtake_until_ns = due_ns + effects::reorder::patience_ns;
-  if (made.judged.count) line.rule = made.judged.fired[0].rule->id;
+  if (made.judged.count) line.rule = made.judged.fired[0].id;
   else if (!charge) line.rule = 0;
   if (made.judged.count) {
     char room[sizeof abi::event::text];

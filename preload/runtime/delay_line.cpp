@@ -65,12 +65,12 @@ std::uint64_t judge_arrival(descriptor& d, int fd, delay_line& line, const rule_
          caller, made);
   const std::uint64_t delay = made.verdict.delay_ns;
   for (unsigned i = 0; i < made.judged.count; ++i) {
-    if (made.judged.fired[i].rule->kind != abi::effect::bandwidth && made.judged.fired[i].delay_ns) line.rule = made.judged.fired[i].rule->id;
+    if (made.judged.fired[i].kind != abi::effect::bandwidth && made.judged.fired[i].delay_ns) line.rule = made.judged.fired[i].id;
   }
   if (const core::fired_rule* b = made.verdict.bandwidth) {
-    line.bandwidth_rule = b->rule->id;
-    line.rate = b->rule->bytes ? b->rule->bytes : 1;
-    line.shared = shared_bucket(*b->rule);
+    line.bandwidth_rule = b->id;
+    line.rate = b->bytes ? b->bytes : 1;
+    line.shared = shared_bucket(*b);
     if (line.shared) begin_empty(*line.shared, now_ns);
     else if (!line.empty_ns) line.empty_ns = now_ns;
   }
@@ -158,7 +158,7 @@ void ask_whether_it_stands(descriptor& d, int fd, const rule_view& v, abi::funct
          plain, &d, v, caller, made);
   const effects::verdict& what = made.verdict;
   if (what.end != effects::ending::blackhole) return undecide(made);  // not now, or a share only: the read decides
-  black_hole(d, *what.ender->rule, what.until_ns);
+  black_hole(d, *what.ender, what.until_ns);
   remember_held(fd);
   report_fired(made, d, fd, 0, caller, abi::event_flags::gated);
 }
@@ -272,6 +272,8 @@ void find_due(const delay_line& line, std::uint64_t now, due& out) {
 
 due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, const void* caller) {
   due out;
+  // Who waits looks again and again, and which rules match is known for one generation of them.
+  if (generation_of(d.head.load(std::memory_order_relaxed)) != v.generation.load(std::memory_order_relaxed) && classify(fd, v) != &d) return out;
   if (is_wait(function) && may_stand_still(d, v)) ask_whether_it_stands(d, fd, v, function, caller);
   if (!gates(d, v)) return out;
   if (d.listening) return look_at_connections(d, fd, v, function, caller);

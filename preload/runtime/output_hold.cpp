@@ -5,7 +5,7 @@
 
 namespace chaos {
 
-void black_hole(descriptor& d, const abi::rule& r, std::uint64_t until_ns) {
+void black_hole(descriptor& d, const core::fired_rule& r, std::uint64_t until_ns) {
   delay_line* const line = line_of(d);
   if (!line) return;
   line->blackhole_until_ns = until_ns;

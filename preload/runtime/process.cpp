@@ -48,6 +48,7 @@ void fill(rule_view& v, std::uint32_t generation) {
   v.bank = &bank;
   v.classes = 0;
   v.any_arrival = v.any_budget = false;
+  v.newest = 0;
   for (unsigned w = 0; w < 4; ++w) v.mask[w] = v.memory[w] = 0;
   core::endpoint allocation;
   allocation.memory = true;
@@ -55,6 +56,7 @@ void fill(rule_view& v, std::uint32_t generation) {
   bool sockets = false;
   for (unsigned i = 0; i < n; ++i) {
     const abi::rule& r = bank.rules[i];
+    if (r.id > v.newest) v.newest = r.id;
     if (!meant_for_us(r, bank)) continue;
     v.mask[i / 64] |= std::uint64_t{1} << (i % 64);
     v.classes |= r.classes;

@@ -33,6 +33,7 @@ struct rule_view {
   abi::class_set asked;          // what they act on
   std::uint64_t mask[4];
   std::uint64_t memory[4];       // those about allocations
+  std::uint32_t newest;          // the highest id among all rules
   bool any_arrival;              // a rule that delays arriving data: waits must be gated
   bool any_budget;               // a rule that looks at how much is allocated
   const abi::rule_bank* bank;

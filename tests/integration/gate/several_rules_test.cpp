@@ -3,6 +3,8 @@
 #include "channels.hpp"
 #include "ways.hpp"
 
+#include <sys/wait.h>
+
 namespace chaos::gate {
 namespace {
 
@@ -58,6 +60,122 @@ TEST_P(Several, CorruptionsCompose) {
   EXPECT_EQ(flipped, 2) << "by these seeds not the same bit";
   EXPECT_TRUE(on_time(monotonic_ms() - start, 10));
   EXPECT_EQ(fired(), (std::vector<std::uint64_t>{1, 1, 1, 0}));
+}
+
+// Rules come and go while a call waits, and the page that they stand in is written anew. What the call met stays what it was.
+class Meanwhile : public Gate {
+ protected:
+  std::vector<std::uint32_t> ids;
+  // Two that mean nobody stand before it: when they go all others move.
+  void fault(const std::vector<std::string>& rules) {
+    std::vector<std::string> all = {"latency 127.0.0.8 1s", "latency 127.0.0.9 1s"};
+    all.insert(all.end(), rules.begin(), rules.end());
+    s.set_all(all, ids);
+  }
+  std::uint32_t id(int n) const { return ids[2 + n]; }
+  void others_go() {
+    s.remove(ids[0]);
+    s.remove(ids[1]);
+  }
+};
+
+TEST_F(Meanwhile, ACrashBehindAPauseIsTheOneThatWasMet) {
+  tcp_pair p;
+  fault({"pause " + p.target() + " 200ms --on send", "crash " + p.target() + " --exit 7 --on send"});
+  const pid_t child = fork();
+  if (child == 0) {
+    send(p.near, "x", 1, MSG_NOSIGNAL);
+    _exit(1);
+  }
+  EXPECT_TRUE(wait_until([&] { return s.count(id(1)).matched == 1; }));
+  others_go();
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 7) << status;
+  EXPECT_EQ(s.count(id(1)).fired, 1u);
+}
+
+TEST_F(Meanwhile, ABlockedReceiveIsCorruptedAsItWasDecided) {
+  tcp_pair p;
+  fault({"corrupt " + p.target() + " --bits 3", "limit_data " + p.target() + " 6B"});
+  std::string got;
+  std::thread reader([&] { got = read_by(p.near, way::blocking, 5); });
+  EXPECT_TRUE(wait_until([&] { return s.count(id(0)).matched == 1; }));
+  others_go();
+  put(p.far, "hello");
+  reader.join();
+  ASSERT_EQ(got.size(), 5u);
+  int flipped = 0;
+  for (int i = 0; i < 5; ++i) flipped += __builtin_popcount(static_cast<unsigned char>(got[i] ^ "hello"[i]));
+  EXPECT_GE(flipped, 1);
+  EXPECT_EQ(s.count(id(0)).fired, 1u);
+  const auto last = s.events(id(0));
+  ASSERT_EQ(last.size(), 1u);
+  EXPECT_EQ(last[0].effect, static_cast<std::uint8_t>(abi::effect::corrupt));
+}
+
+TEST_F(Meanwhile, AnErrorBehindADelayIsNotLost) {
+  tcp_pair p;
+  put(p.far, "x");
+  fault({"latency " + p.target() + " 150ms", "error " + p.target() + " ECONNRESET --on recv --times 1", "error " + p.target() + " ETIMEDOUT --on read"});
+  char c;
+  std::thread changes([&] {
+    EXPECT_TRUE(wait_until([&] { return s.count(id(0)).fired == 1; }));
+    others_go();
+  });
+  EXPECT_EQ(recv(p.near, &c, 1, 0), -1);
+  EXPECT_EQ(errno, ECONNRESET);
+  changes.join();
+  EXPECT_EQ(s.count(id(1)).fired, 1u);
+  EXPECT_EQ(recv(p.near, &c, 1, 0), 1);
+}
+
+TEST_F(Meanwhile, ARuleThatGoesOrComesDuringTheWaitDoesNotAct) {
+  tcp_pair p;
+  put(p.far, "x");
+  fault({"latency " + p.target() + " 150ms", "error " + p.target() + " ECONNRESET --on recv"});
+  char c;
+  std::uint32_t later = 0;
+  std::thread changes([&] {
+    EXPECT_TRUE(wait_until([&] { return s.count(id(0)).fired == 1; }));
+    s.remove(id(1));
+    later = s.set("error " + p.target() + " ETIMEDOUT --on recv");
+  });
+  EXPECT_EQ(recv(p.near, &c, 1, 0), 1);
+  changes.join();
+  EXPECT_EQ(s.count(id(1)).fired, 0u);
+  EXPECT_EQ(s.count(later).fired, 0u);
+  put(p.far, "y");
+  EXPECT_EQ(recv(p.near, &c, 1, 0), -1);
+  EXPECT_EQ(errno, ETIMEDOUT);
+}
+
+// Which rules match a connection is known by their places. Who waits since before they changed must not go by those.
+class MeanwhileIn : public Meanwhile, public testing::WithParamInterface<way> {};
+INSTANTIATE_TEST_SUITE_P(By, MeanwhileIn, testing::ValuesIn(all_ways), [](const auto& info) { return name_of(info.param); });
+
+TEST_P(MeanwhileIn, AWaitGoesByTheRulesOfNow) {
+  tcp_pair p, other;
+  const auto mine = s.set("latency " + p.target() + " 20ms");
+  put(p.far, "a");
+  EXPECT_EQ(read_by(p.near, GetParam(), 1), "a");
+  std::atomic<double> done{0};
+  std::atomic<bool> begun{false};
+  std::thread reader([&] {
+    begun = true;
+    EXPECT_EQ(read_by(p.near, GetParam(), 1), "b");
+    done = monotonic_ms();
+  });
+  EXPECT_TRUE(wait_until([&] { return begun.load(); }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));  // it waits
+  s.remove(mine);
+  const auto theirs = s.set("latency " + other.target() + " 2s");
+  const double start = monotonic_ms();
+  put(p.far, "b");
+  reader.join();
+  EXPECT_LT(done - start, 1000);
+  EXPECT_EQ(s.count(theirs).matched, 0u);
+  EXPECT_EQ(s.count(theirs).fired, 0u);
 }
 
 // Their counts hang on the connection, and each makes its own at that moment: none may be made twice, or lost.
