@@ -330,8 +330,9 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
 
 void consumed(descriptor& d, std::uint64_t bytes) {
   owner_window(d).add(d.in_bytes, bytes);
-  delay_line* line = d.line.load(std::memory_order_acquire);
-  if (!line || !lock(d)) return;
+  if (!d.line.load(std::memory_order_acquire) || !lock(d)) return;
+  delay_line* const line = d.line.load(std::memory_order_acquire);  // unless it was closed meanwhile
+  if (!line) return unlock(d);
   line->head_judged = false;
   line->consumed += bytes;
   if (line->bandwidth_rule && (d.role & abi::classes::streams)) {
@@ -344,8 +345,9 @@ void consumed(descriptor& d, std::uint64_t bytes) {
 }
 
 void consumed_unseen(descriptor& d, int fd) {
-  delay_line* line = d.line.load(std::memory_order_acquire);
-  if (!line || !(d.role & abi::classes::streams) || !lock(d)) return;
+  if (!d.line.load(std::memory_order_acquire) || !(d.role & abi::classes::streams) || !lock(d)) return;
+  const delay_line* const line = d.line.load(std::memory_order_acquire);
+  if (!line) return unlock(d);
   const std::uint64_t there = queued(d, fd).bytes, held = line->seen - line->consumed;
   const std::uint64_t gone = there < held ? held - there : 0;
   unlock(d);

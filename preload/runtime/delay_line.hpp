@@ -44,7 +44,7 @@ struct delay_line {
   int own_threshold;                  // what the program set itself; 0: never
 };
 
-delay_line* line_of(descriptor& d);  // begun when there is none; nullptr: no more can be had
+delay_line* line_of(descriptor& d);  // begun when there is none; nullptr: no more can be had. The entry is locked
 void release_line(delay_line* line);
 
 struct due {

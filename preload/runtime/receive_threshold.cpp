@@ -22,8 +22,9 @@ void keep_own_threshold(delay_line& line, const descriptor& d, int fd) {
 }  // namespace
 
 void raise_threshold(descriptor& d, int fd) {
-  delay_line* line = d.line.load(std::memory_order_acquire);
-  if (!line || d.kind != descriptor_kind::tcp || !lock(d)) return;
+  if (!d.line.load(std::memory_order_acquire) || d.kind != descriptor_kind::tcp || !lock(d)) return;
+  delay_line* const line = d.line.load(std::memory_order_acquire);  // unless it was closed meanwhile
+  if (!line) return unlock(d);
   int n = 0, buffer = 0;
   socklen_t length = sizeof buffer;
   sys::control(fd, SIOCINQ, &n);
@@ -47,17 +48,20 @@ void raise_threshold(descriptor& d, int fd) {
 }
 
 void wait_beyond(descriptor& d, int fd, unsigned bytes) {
-  delay_line* const line = line_of(d);
-  if (!line || d.kind != descriptor_kind::tcp || !lock(d)) return;
-  keep_own_threshold(*line, d, fd);
-  line->threshold = static_cast<int>(bytes) + 1;
-  sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, line->threshold);
+  if (d.kind != descriptor_kind::tcp || !lock(d)) return;
+  if (delay_line* const line = line_of(d)) {
+    keep_own_threshold(*line, d, fd);
+    line->threshold = static_cast<int>(bytes) + 1;
+    sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, line->threshold);
+  }
   unlock(d);
 }
 
 void restore_threshold(descriptor& d, int fd) {
-  delay_line* line = d.line.load(std::memory_order_acquire);
-  if (!line || !line->threshold || !lock(d)) return;
+  const delay_line* const seen = d.line.load(std::memory_order_acquire);
+  if (!seen || !seen->threshold || !lock(d)) return;
+  delay_line* const line = d.line.load(std::memory_order_acquire);  // unless it was closed meanwhile
+  if (!line) return unlock(d);
   if (line->threshold) sys::set_option(fd, SOL_SOCKET, SO_RCVLOWAT, line->own_threshold > 0 ? line->own_threshold : 1);
   line->threshold = 0;
   thresholds::take_back(d.inode);

@@ -86,6 +86,43 @@ TEST_F(Standing, OneWayIsCutOffAndTheOtherIsNot) {
       }
 }
 
+// Both ways of a connection meet the rule for the first time at one moment, while a third thread closes it.
+TEST_F(Standing, ThreadsThatAreCutOffAtOnceAreLetGoTogether) {
+  for (int round = 0; round < 200 && !HasFailure(); ++round) {
+    tcp_pair p;
+    set_nonblocking(p.near);
+    put(p.far, "x");
+    const auto id = s.set("partition " + p.target());
+    std::atomic<int> ready{0}, refused{0};
+    const auto together = [&](auto call) {
+      return std::thread([&, call] {
+        ++ready;
+        while (ready < 3) {}
+        for (int i = 0; i < 3; ++i) {
+          errno = 0;
+          refused += call() == -1 && (errno == EAGAIN || errno == EBADF);
+        }
+      });
+    };
+    const int fd = round % 2 ? p.near.release() : p.near.operator int();
+    char c = 0;
+    std::thread all[] = {together([fd, &c] { return recv(fd, &c, 1, 0); }), together([fd] { return send(fd, "y", 1, MSG_NOSIGNAL); }),
+                         together([&, fd] { return round % 2 ? close(fd), send(fd, "y", 1, MSG_NOSIGNAL) : send(fd, "y", 1, MSG_NOSIGNAL); })};
+    for (auto& t : all) t.join();
+    EXPECT_EQ(refused, 9) << "round " << round;
+    if (round % 2 == 0) {
+      EXPECT_GE(s.count(id).fired, 1u);
+      s.remove(id);
+      EXPECT_EQ(recv(fd, &c, 1, 0), 1);
+      EXPECT_EQ(c, 'x');
+      put(fd, "z");
+      EXPECT_EQ(syscall(SYS_recvfrom, p.far.operator int(), &c, 1, 0, nullptr, nullptr), 1);
+      EXPECT_EQ(c, 'z') << "nothing of what was refused came";
+    }
+    s.clear();
+  }
+}
+
 // Boost.Asio: one edge-triggered registration for both directions. Each wait that tells of output lifts the hold, which makes
 // an edge; told of each, such a program spun until its input was due.
 TEST_F(Standing, AnEdgeForOutputDoesNotSpinWhileInputIsHeld) {
