@@ -12,6 +12,7 @@
 
 #include "own.hpp"
 #include "preload/runtime/accept_gate.hpp"
+#include "preload/runtime/cancellation.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/epoll_sets.hpp"
@@ -237,18 +238,16 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
     if (slices && rest > slice_ns) rest = slice_ns;
     const timespec t = sys::span(rest == never ? 0 : rest);
     unlock_set(s);
-    int n;
-    if (slices) {
-      precise_timer precise;
-      const auto ask = [&](const timespec* how_long) { return wait_exactly(w.epfd, events, room, how_long, mask); };
-      n = at_due ? wait_until_due(due, spun, ask) : ask(rest == never ? nullptr : &t);
-      const int error = errno;
-      precise.restore();
-      errno = error;
-    } else {
-      n = wait_exactly(w.epfd, events, room, rest == never ? nullptr : &t, mask);
-    }
+    precise_timer precise(slices);
+    const auto ask = [&](const timespec* how_long) { return wait_exactly(w.epfd, events, room, how_long, mask); };
+    const int n = wait_cancellable([&] { return slices && at_due ? wait_until_due(due, spun, ask) : ask(rest == never ? nullptr : &t); },
+                                   [&] {
+                                     if (!relock_set(s)) return;
+                                     leave();
+                                     unlock_set(s);
+                                   });
     const int error = errno;
+    precise.restore();
     heal_held();  // not while this set is held: it looks into others
     if (!relock_set(s)) { errno = error; return n; }
     v = current_view();

@@ -3,6 +3,7 @@
 #include "moves.hpp"
 #include "own.hpp"
 #include "stdio.hpp"
+#include "preload/runtime/cancellation.hpp"
 #include "preload/runtime/receive_threshold.hpp"
 #include "preload/runtime/wait.hpp"
 
@@ -34,13 +35,11 @@ int wait_for_input(descriptor& d, int fd, const due& q, std::uint64_t until) {
   // What lies at its end (FIN) or can not be quietened is waited out by the clock alone.
   const timespec none{0, 0};
   const bool noisy = held && sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) > 0;
-  int result = 0;
-  if (noisy) {
-    if (hold_until(until, 0, false) == waited::interrupted) result = EINTR;
-  } else {
+  const int result = wait_cancellable([&] {
+    if (noisy) return hold_until(until, 0, false) == waited::interrupted ? EINTR : 0;
     const int r = real.ppoll(&p, 1, until == ~std::uint64_t{0} ? nullptr : &rest, nullptr);
-    if (r < 0 && errno == EINTR && !restarts_after_signal()) result = EINTR;
-  }
+    return r < 0 && errno == EINTR && !restarts_after_signal() ? EINTR : 0;
+  }, [&] { restore_threshold(d, fd); });  // also what a caller has raised (wait_beyond)
   precise.restore();
   if (held) restore_threshold(d, fd);
   return result;

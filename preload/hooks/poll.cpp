@@ -4,6 +4,7 @@
 
 #include "own.hpp"
 #include "preload/runtime/accept_gate.hpp"
+#include "preload/runtime/cancellation.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/epoll_sets.hpp"
@@ -18,8 +19,7 @@ constexpr std::uint64_t never = ~std::uint64_t{0};
 constexpr short input_bits = POLLIN | POLLRDNORM | POLLRDBAND | POLLPRI | POLLRDHUP;
 struct gated { descriptor* d; int fd; unsigned index; short hidden; bool held; };
 
-// The gated descriptors of one call: a few stand on the stack, many on pages of their own. To be freed by hand (a thread that
-// is cancelled in the wait leaves the pages behind).
+// The gated descriptors of one call: a few stand on the stack, many on pages of their own. To be freed by hand.
 struct gate_list {
   static constexpr unsigned few = 64;
   unsigned count = 0, room = few;
@@ -56,6 +56,12 @@ descriptor* if_gated(const rule_view& v, int fd) {
 
 void add_if_gated(gate_list& list, const rule_view& v, int fd, unsigned index) {
   if (descriptor* const d = if_gated(v, fd)) list.add({d, fd, index, 0, false});
+}
+
+// What was left out of the program's array for a wait.
+void put_back(const gated& g, pollfd& p) {
+  if (p.fd < 0 && ~p.fd == g.fd) { p.fd = g.fd; p.revents = 0; }
+  else if (g.hidden && g.held) p.events |= g.hidden;
 }
 
 // Which of the wanted events must not be seen now. Sets `next` to when that changes; quietens what it can.
@@ -112,35 +118,45 @@ short visible(gated& g, const rule_view& v, abi::function_id self, const void* c
   return q.undue() || q.blocked || lost ? happened & ~(input_bits | POLLHUP | POLLERR) : happened;
 }
 
-// One wait of the kernel's, with the quiet descriptors' thresholds up for its duration.
-template <class Wait>
-int wait_quietly(gate_list& list, abi::function_id self, const void* caller, bool any_held, std::uint64_t due, std::uint64_t deadline, std::uint64_t now, bool& spun, Wait wait) {
-  const std::uint64_t until = due < deadline ? due : deadline;
-  std::uint64_t rest = until == never ? never : until > now ? until - now : 0;
-  const bool at_due = any_held && due < deadline && rest <= slice_ns;
-  if (any_held && rest > slice_ns) rest = slice_ns;
-  const timespec t = sys::span(rest == never ? 0 : rest);
-  if (!any_held) return wait(rest == never ? nullptr : &t);
+// What sets of epoll held for this wait only.
+void release_sets(const gate_list& list, abi::function_id self, const void* caller) {
   for (unsigned i = 0; i < list.count; ++i)
-    if (list.entry[i].held) raise_threshold(*list.entry[i].d, list.entry[i].fd);
-  precise_timer precise;
-  const int r = at_due ? wait_until_due(due, spun, wait) : wait(&t);
-  const int error = errno;
-  precise.restore();
+    if (holds_set(*list.entry[i].d)) release_set(self, caller, list.entry[i].fd);
+}
+
+void lower_thresholds(const gate_list& list, abi::function_id self, const void* caller) {
   for (unsigned i = 0; i < list.count; ++i) {
     const gated& g = list.entry[i];
     if (!g.held) continue;
     restore_threshold(*g.d, g.fd);
     if (g.d->listening) tell_if_released(*g.d, g.fd, self, caller);
   }
-  errno = error;
-  return r;
 }
 
-// What sets of epoll held for this wait only.
-void release_sets(const gate_list& list, abi::function_id self, const void* caller) {
+// One wait of the kernel's, with the quiet descriptors' thresholds up for its duration. Cancelled in it, what tidy() knows is put back.
+template <class Wait, class Tidy>
+int wait_quietly(gate_list& list, abi::function_id self, const void* caller, bool any_held, std::uint64_t due, std::uint64_t deadline, std::uint64_t now, bool& spun, Wait wait, Tidy tidy) {
+  const std::uint64_t until = due < deadline ? due : deadline;
+  std::uint64_t rest = until == never ? never : until > now ? until - now : 0;
+  const bool at_due = any_held && due < deadline && rest <= slice_ns;
+  if (any_held && rest > slice_ns) rest = slice_ns;
+  const timespec t = sys::span(rest == never ? 0 : rest);
+  const auto undo = [&] {
+    lower_thresholds(list, self, caller);
+    release_sets(list, self, caller);
+    tidy();
+    list.free();
+  };
+  if (!any_held) return wait_cancellable([&] { return wait(rest == never ? nullptr : &t); }, undo);
   for (unsigned i = 0; i < list.count; ++i)
-    if (holds_set(*list.entry[i].d)) release_set(self, caller, list.entry[i].fd);
+    if (list.entry[i].held) raise_threshold(*list.entry[i].d, list.entry[i].fd);
+  precise_timer precise;
+  const int r = wait_cancellable([&] { return at_due ? wait_until_due(due, spun, wait) : wait(&t); }, undo);
+  const int error = errno;
+  precise.restore();
+  lower_thresholds(list, self, caller);
+  errno = error;
+  return r;
 }
 
 std::uint64_t deadline_from(const timespec* t) {
@@ -176,14 +192,14 @@ int gated_poll(abi::function_id self, const void* caller, pollfd* fds, nfds_t n,
       else if (g.hidden && g.hidden != p.events && noisy(g, g.hidden)) p.events &= ~g.hidden;
       else g.hidden = 0;
     }
-    const int r = wait_quietly(list, self, caller, any_held, next, deadline, now, spun, [&](const timespec* t) { return real.ppoll(fds, n, t, mask); });
+    const int r = wait_quietly(list, self, caller, any_held, next, deadline, now, spun, [&](const timespec* t) { return real.ppoll(fds, n, t, mask); },
+                               [&] { for (unsigned i = 0; i < list.count; ++i) put_back(list.entry[i], fds[list.entry[i].index]); });
     const int error = errno;
     int seen = r;
     for (unsigned i = 0; i < list.count; ++i) {
       gated& g = list.entry[i];
       pollfd& p = fds[g.index];
-      if (p.fd < 0 && ~p.fd == g.fd) { p.fd = g.fd; p.revents = 0; }
-      else if (g.hidden && g.held) p.events |= g.hidden;
+      put_back(g, p);
       if (r > 0 && p.revents) {
         const rule_view* fresh = current_view();
         p.revents = fresh ? visible(g, *fresh, self, caller, p.revents) : p.revents;
@@ -243,7 +259,7 @@ int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, f
     }
     const int r = wait_quietly(list, self, caller, any_held, next, deadline, now, spun, [&](const timespec* t) {
       return real.pselect(n, in ? &asked_in : nullptr, out ? &asked_out : nullptr, except ? &asked_except : nullptr, t, mask);
-    });
+    }, [] {});
     if (r < 0) {
       const int error = errno;
       release_sets(list, self, caller);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "cancellation.hpp"
 #include "chaos/abi/closing.hpp"
 #include "chaos/abi/session.hpp"
 #include "closing.hpp"
@@ -212,6 +213,7 @@ __attribute__((constructor)) static void start_up(int, char**, char** envp) {
   resolve_real_functions();
   find_clock();
   find_rseq();
+  find_clean_ups();
   done = true;
   if (dlsym(RTLD_DEFAULT, abi::controller_marker)) return;  // chaosd, chaos-ctl: never their own victims
   // Only in the constructor's own copy do these strings stay what they are; later readers use what was derived here.

@@ -1,6 +1,10 @@
 // Held calls that are not left in peace: signals, cancellation, rules that come and go, sudden death.
 #include <pthread.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "abuse.hpp"
 
@@ -103,6 +107,93 @@ TEST_F(Abuse, HeldThreadsAreCancelledAndTheDataStaysForTheNext) {
     s.remove(id);
   }
   EXPECT_EQ(open_descriptors(), before);
+}
+
+std::size_t mapped_pages() {
+  std::ifstream in("/proc/self/statm");
+  std::size_t all = 0;
+  in >> all;
+  return all;
+}
+
+// In a poll of so many that they stand on pages of their own; in a wait on a set, whose registrations are not the program's then.
+TEST_F(Abuse, ACancelledWaitLeavesNothingBehind) {
+  constexpr int connections = 100;
+  std::vector<tcp_pair> pairs(connections);
+  std::vector<pollfd> fds;
+  const unique_fd set = epoll_create1(EPOLL_CLOEXEC);
+  for (tcp_pair& p : pairs) {
+    set_nonblocking(p.near);
+    fds.push_back({p.near, POLLIN, 0});
+    epoll_event e{};
+    e.events = EPOLLIN | EPOLLET;
+    e.data.fd = p.near;
+    ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, p.near, &e), 0);
+  }
+  struct wait_for {
+    std::vector<pollfd>& fds;
+    int set;
+    int round;
+    std::atomic<bool> begun{false};
+  };
+  const auto raw_threshold = [](int fd) {  // past the hook, which says what the program set
+    int n = 0;
+    socklen_t size = sizeof n;
+    syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_RCVLOWAT, &n, &size);
+    return n;
+  };
+  std::size_t before = 0;
+  const int rounds = scaled(36, 400), warm = 12;
+  for (int i = 0; i < rounds && !HasFailure(); ++i) {
+    const auto id = s.set("latency 127.0.0.0/8 10s");
+    for (tcp_pair& p : pairs) ASSERT_EQ(syscall(SYS_sendto, p.far.operator int(), "x", 1, 0, nullptr, 0), 1);
+    wait_for w{fds, set, i};
+    pthread_t thread;
+    pthread_create(&thread, nullptr, [](void* at) -> void* {
+      auto& all = *static_cast<wait_for*>(at);
+      all.begun = true;
+      epoll_event told[4];
+      fd_set read_set;
+      char b[4];
+      for (;;) {
+        switch (all.round % 4) {
+          case 0: poll(all.fds.data(), all.fds.size(), 10'000); break;
+          case 1: epoll_wait(all.set, told, 4, 10'000); break;
+          case 2:
+            FD_ZERO(&read_set);
+            for (const pollfd& p : all.fds) FD_SET(p.fd, &read_set);
+            select(FD_SETSIZE, &read_set, nullptr, nullptr, nullptr);
+            break;
+          default:
+            fcntl(all.fds[0].fd, F_SETFL, 0);
+            recv(all.fds[0].fd, b, sizeof b, MSG_PEEK);
+        }
+      }
+    }, &w);
+    EXPECT_TRUE(wait_until([&] { return w.begun && s.count(id).fired >= (i % 4 == 3 ? 1u : static_cast<unsigned>(connections)); })) << "round " << i;
+    std::this_thread::sleep_for(std::chrono::microseconds(chance().below(10'000)));
+    pthread_cancel(thread);
+    void* outcome = nullptr;
+    pthread_join(thread, &outcome);
+    EXPECT_EQ(outcome, PTHREAD_CANCELED);
+    for (int k = 0; k < connections; ++k) {
+      EXPECT_EQ(fds[k].fd, pairs[k].near.operator int());
+      EXPECT_EQ(fds[k].events, POLLIN);
+      EXPECT_EQ(raw_threshold(pairs[k].near), 1) << "round " << i;
+    }
+    s.remove(id);
+    epoll_event told[connections];
+    int ready = 0;
+    for (int n; ready < connections && (n = epoll_wait(set, told, connections, 1000)) > 0;) ready += n;
+    EXPECT_GE(ready, connections) << "an edge that a hold swallowed is told when it is over; round " << i;
+    for (tcp_pair& p : pairs) {
+      char c;
+      EXPECT_EQ(recv(p.near, &c, 1, MSG_DONTWAIT), 1);
+    }
+    set_nonblocking(pairs[0].near);
+    if (i == warm) before = mapped_pages();
+  }
+  EXPECT_LE(mapped_pages(), before + 16) << "each poll of so many takes more than one";
 }
 
 // Two threads echo numbered bytes through a connection while rules come and go a thousand times a second.
