@@ -198,7 +198,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
   };
   bool spun = false;
   for (;;) {
-    if (s.generation.load(std::memory_order_relaxed) != v->generation.load(std::memory_order_relaxed)) {
+    if (!is_current(s, *v)) {
       leave();  // and what the kernel shows is what the program wants
       reload_set(s, w.epfd, *v);
     }

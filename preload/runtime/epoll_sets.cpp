@@ -188,6 +188,10 @@ bool holds_set(const descriptor& d) { return d.kind == descriptor_kind::epoll; }
 
 void sets_changed() { change.fetch_add(1, std::memory_order_relaxed); }
 
+bool is_current(const epoll_set& s, const rule_view& v) {
+  return s.generation.load(std::memory_order_relaxed) == v.generation.load(std::memory_order_relaxed) && s.change == change.load(std::memory_order_relaxed);
+}
+
 void reload_set(epoll_set& s, int epfd, const rule_view& v) {
   const std::uint32_t now = change.load(std::memory_order_relaxed);
   s.generation.store(0, std::memory_order_relaxed);
@@ -202,7 +206,7 @@ epoll_set* lock_set(int epfd, const rule_view& v) {
   const std::uint32_t generation = v.generation.load(std::memory_order_relaxed), now = change.load(std::memory_order_relaxed);
   if (!s || (s->generation.load(std::memory_order_acquire) == generation && s->change == now && s->count == 0)) return nullptr;
   if (!take_word(s->busy)) return nullptr;
-  if (s->generation != generation || s->change != now) reload_set(*s, epfd, v);
+  if (!is_current(*s, v)) reload_set(*s, epfd, v);
   if (s->count == 0) { unlock_set(*s); return nullptr; }
   return s;
 }
@@ -225,10 +229,13 @@ int followed_ctl(int epfd, int op, int fd, epoll_event* event, const rule_view& 
   const bool wanted = op != EPOLL_CTL_DEL && event && concerned(fd, v);
   epoll_set* s = slot_of(epfd, false);
   // Locked before the kernel knows: another thread that waits on the set may be told of it at once, and what that one then holds
-  // back would be forgotten here, with a registration that the kernel has disarmed.
-  if (s && !take_word(s->busy)) s = nullptr;
+  // back would be forgotten here, with a registration that the kernel has disarmed. The call waits for nobody who could wait for
+  // this word: a waiter gives it back before it goes into the kernel.
+  const bool missed = s && !take_word(s->busy);  // in a signal handler that came in the middle of such a call of its own thread
+  if (missed) s = nullptr;
   errno = before;
   const int result = real.epoll_ctl(epfd, op, fd, event);
+  if (missed) sets_changed();  // whatever is noted by the other is not how the kernel has it: to be read back from there
   if (!s) return result;
   const int error = errno;
   if (result == 0 && s->generation != 0) {  // of older rules as well: a thread may be waiting with what was known then

@@ -43,7 +43,8 @@ void unlock_set(epoll_set& s);
 
 watch* find_watch(epoll_set& s, std::uint64_t data);
 int followed_ctl(int epfd, int op, int fd, epoll_event* event, const rule_view& v);  // epoll_ctl itself, and what it changes here
-void reload_set(epoll_set& s, int epfd, const rule_view& v);  // locked: the rules have changed
+bool is_current(const epoll_set& s, const rule_view& v);      // locked: it is as these rules and the kernel have it
+void reload_set(epoll_set& s, int epfd, const rule_view& v);  // locked: else
 
 void forget_set(int epfd);       // the epoll descriptor was closed or is new
 bool holds_set(const descriptor& d);  // is it a set of epoll?

@@ -109,6 +109,66 @@ TEST_F(Abuse, HeldThreadsAreCancelledAndTheDataStaysForTheNext) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
+struct handled {
+  int set, fd;
+  std::atomic<std::uint64_t> latest{0};
+};
+constinit handled* in_the_handler = nullptr;
+
+extern "C" void register_anew(int) {
+  const int before = errno;
+  handled& h = *in_the_handler;
+  epoll_event e{};
+  e.events = EPOLLIN;
+  e.data.u64 = ++h.latest;
+  epoll_ctl(h.set, EPOLL_CTL_MOD, h.fd, &e);
+  errno = before;
+}
+
+// A handler that changes a set in the middle of a change to it: what is known of the set is what the kernel has in the end.
+TEST_F(Abuse, ASignalHandlerChangesASetThatIsBeingChanged) {
+  tcp_pair changed, other;
+  set_nonblocking(changed.near);
+  const unique_fd set = epoll_create1(EPOLL_CLOEXEC);
+  const auto id = s.set("latency " + changed.target() + " 30ms");
+  const auto idle = s.set("latency " + other.target() + " 30ms");
+  handled h{set, changed.near};
+  in_the_handler = &h;
+  epoll_event e{};
+  e.events = EPOLLIN;
+  ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, changed.near, &e), 0);
+  e.data.u64 = ~std::uint64_t{0};
+  ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, other.near, &e), 0);
+  ASSERT_EQ(epoll_wait(set, &e, 1, 0), 0);  // loaded
+  struct sigaction a{};
+  a.sa_handler = register_anew;
+  a.sa_flags = SA_RESTART;
+  sigaction(SIGUSR1, &a, nullptr);
+  const int rounds = scaled(10, 200);
+  for (int i = 0; i < rounds && !HasFailure(); ++i) {
+    {
+      const std::uint64_t from = h.latest;
+      const storm signals(pthread_self(), SIGUSR1);
+      while (h.latest < from + 5) {
+        e.events = EPOLLIN;
+        e.data.u64 = ~std::uint64_t{0};
+        ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_MOD, other.near, &e), 0);
+      }
+    }
+    const double start = monotonic_ms();
+    ASSERT_EQ(send(changed.far, "r", 1, 0), 1);
+    ASSERT_EQ(epoll_wait(set, &e, 1, 5000), 1);
+    EXPECT_GE(monotonic_ms() - start, 29.8) << "round " << i;
+    EXPECT_EQ(e.data.u64, h.latest.load());
+    char c = 0;
+    EXPECT_EQ(recv(changed.near, &c, 1, 0), 1);
+  }
+  signal(SIGUSR1, SIG_DFL);
+  in_the_handler = nullptr;
+  if (!HasFailure()) { EXPECT_EQ(s.count(id).fired, static_cast<std::uint64_t>(rounds)); }
+  EXPECT_EQ(s.count(idle).fired, 0u);
+}
+
 std::size_t mapped_pages() {
   std::ifstream in("/proc/self/statm");
   std::size_t all = 0;
