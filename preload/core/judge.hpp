@@ -19,7 +19,14 @@ inline constexpr effect_set arrival_effects = of(abi::effect::latency) | of(abi:
 // A stream stands still: the call that reads is told, and a wait before it must not promise it anything.
 inline constexpr effect_set standing_effects = of(abi::effect::partition) | of(abi::effect::timeout);
 // They end a connection, and that once: what is still sent on it afterwards the kernel refuses by itself.
-inline constexpr effect_set ending_effects = of(abi::effect::limit_data) | of(abi::effect::timeout);
+inline constexpr effect_set ending_effects = of(abi::effect::limit_data) | of(abi::effect::timeout) | of(abi::effect::reset_peer);
+// It ends a connection T later, whatever happens on it: a wait need not ask a call whether it is meant.
+constexpr bool ends_unasked(const abi::rule& r) {
+  const bool ends = r.kind == abi::effect::reset_peer || (r.kind == abi::effect::timeout && r.delay_ns);
+  return ends && !r.dry_run && r.functions.empty() && r.chance >= abi::certain && !r.when.first && !r.when.pattern_length && !r.space_bytes &&
+         !r.after_bytes && r.size_low == 0 && r.size_high == UINT64_MAX && !r.thread_glob && !r.caller_glob && !r.stack_glob &&
+         !(r.flags & abi::rule_flags::http);
+}
 // On accept: judged for the connection that waits, not for the call that asks for one.
 inline constexpr effect_set accept_effects = of(abi::effect::latency);
 // For datagrams these too: whether one comes at all, and how often.

@@ -24,6 +24,8 @@ struct verdict {
   std::uint64_t pause_ns = 0;             // the thread waits, whatever it asked for
   bool pause_all = false;                 // and so does every other one
   std::uint64_t until_ns = 0;             // with ending::blackhole: the connection closes then; 0: it does not
+  std::uint64_t ends_ns = 0;              // the connection will be reset then, by this rule; 0: nobody says so
+  std::uint32_t ends_rule = 0;
   bool torn = false;                      // with ending::error: cap bytes are written first
   const core::fired_rule* bandwidth = nullptr;
   std::uint16_t status = 0;               // the HTTP response says so instead; 0: what it says

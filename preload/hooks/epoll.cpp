@@ -15,6 +15,7 @@
 #include "preload/runtime/cancellation.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
+#include "preload/runtime/ending.hpp"
 #include "preload/runtime/epoll_sets.hpp"
 #include "preload/runtime/output_hold.hpp"
 #include "preload/runtime/receive_threshold.hpp"
@@ -27,6 +28,9 @@ namespace {
 constexpr std::uint64_t never = ~std::uint64_t{0};
 constexpr abi::class_set gated_classes = abi::classes::data | abi::classes::connect | abi::classes::accept;
 constexpr std::uint32_t kept_when_disarmed = EPOLLONESHOT | EPOLLET | EPOLLWAKEUP;
+// While a rule can end a connection, or let it go on, though nothing happens on it: another thread may put it into the set, or have it
+// meet the rule, after the wait began.
+constexpr std::uint64_t look_again_ns = 20'000'000;
 constexpr unsigned depth_max = 5;  // of sets within sets: the kernel's own bound
 constexpr std::uint32_t input_bits = EPOLLIN | EPOLLRDNORM | EPOLLRDBAND | EPOLLPRI | EPOLLRDHUP;
 
@@ -213,6 +217,8 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
         if (inner < due) due = inner;
         continue;
       }
+      if (d && v->any_by_time)
+        if (const std::uint64_t end = follow_end(const_cast<descriptor&>(*d), x.fd, *v, w.self, w.caller); end && end < due) due = end;
       const bool waiting_connect = d && (d->redirected.load(std::memory_order_relaxed) || d->connect_due_ns.load(std::memory_order_relaxed) ||
                                          d->send_due_ns.load(std::memory_order_relaxed) || has_gap(d->gap_out) || black_holed(*d));
       if (!x.held && !waiting_connect) continue;
@@ -235,6 +241,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
     const std::uint64_t next = due < deadline ? due : deadline;
     std::uint64_t rest = next == never ? never : next > now ? next - now : 0;
     const bool at_due = due < deadline && rest <= slice_ns;
+    if (v->any_by_time && rest > look_again_ns) rest = look_again_ns;
     if (slices && rest > slice_ns) rest = slice_ns;
     const timespec t = sys::span(rest == never ? 0 : rest);
     unlock_set(s);
@@ -294,22 +301,37 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
   }
 }
 
-int wait(abi::function_id self, const void* caller, int fd, epoll_event* events, int room, const timespec* timeout, const sigset_t* mask, bool& plain) {
+// `plain`: nothing stands in the way of the kernel's own wait, until `deadline` if there has been one already (else 0).
+int wait(abi::function_id self, const void* caller, int fd, epoll_event* events, int room, const timespec* timeout, const sigset_t* mask, bool& plain, std::uint64_t& deadline) {
   plain = true;
+  deadline = 0;
   if (inside() || room <= 0) return 0;
-  heal_held();
-  const rule_view* v = current_view();
-  if (!v || !(v->classes & gated_classes)) return 0;
   const int before = errno;
-  epoll_set* s = lock_set(fd, *v);
-  if (!s) { errno = before; return 0; }
-  if (!needs_care(*s, *v, 0)) { unlock_set(*s); errno = before; return 0; }
-  const std::uint64_t deadline = timeout ? sys::now_ns() + static_cast<std::uint64_t>(timeout->tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(timeout->tv_nsec) : never;
-  errno = before;
-  const int n = wait_gated({self, caller, fd}, events, room, deadline, mask, *s, v);
-  if (n == -2) return 0;
-  plain = false;
-  return n;
+  for (;;) {
+    heal_held();
+    const rule_view* v = current_view();
+    errno = before;
+    if (!v || !(v->classes & gated_classes)) return 0;
+    epoll_set* s = lock_set(fd, *v, v->any_by_time);
+    if (s && !v->any_by_time && !needs_care(*s, *v, 0)) {
+      unlock_set(*s);
+      s = nullptr;
+    }
+    errno = before;
+    if (!s) return 0;
+    if (!deadline)
+      deadline = timeout ? sys::now_ns() + static_cast<std::uint64_t>(timeout->tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(timeout->tv_nsec) : never;
+    const int n = wait_gated({self, caller, fd}, events, room, deadline, mask, *s, v);
+    if (n == -2) continue;
+    plain = false;
+    return n;
+  }
+}
+
+// What is left of a time-out, in milliseconds that are not too few.
+int left_ms(std::uint64_t deadline) {
+  const std::uint64_t now = sys::now_ns();
+  return deadline > now ? static_cast<int>((deadline - now + 999'999) / 1'000'000) : 0;
 }
 
 }  // namespace
@@ -358,15 +380,25 @@ void release_set(abi::function_id self, const void* caller, int epfd, unsigned d
 int own_epoll_wait(abi::function_id self, int fd, epoll_event* events, int room, int timeout, const sigset_t* mask) {
   const timespec t = sys::span(timeout > 0 ? static_cast<std::uint64_t>(timeout) * 1'000'000 : 0);
   bool plain;
-  const int n = wait(self, __builtin_return_address(0), fd, events, room, timeout < 0 ? nullptr : &t, mask, plain);
+  std::uint64_t deadline;
+  const int n = wait(self, __builtin_return_address(0), fd, events, room, timeout < 0 ? nullptr : &t, mask, plain, deadline);
   if (!plain) return n;
+  if (deadline && timeout > 0) timeout = left_ms(deadline);
   return mask ? real.epoll_pwait(fd, events, room, timeout, mask) : real.epoll_wait(fd, events, room, timeout);
 }
 
 int own_epoll_pwait2(abi::function_id self, int fd, epoll_event* events, int room, const timespec* timeout, const sigset_t* mask) {
   bool plain;
-  const int n = wait(self, __builtin_return_address(0), fd, events, room, timeout, mask, plain);
-  return plain ? real.epoll_pwait2(fd, events, room, timeout, mask) : n;
+  std::uint64_t deadline;
+  const int n = wait(self, __builtin_return_address(0), fd, events, room, timeout, mask, plain, deadline);
+  if (!plain) return n;
+  timespec left;
+  if (deadline && timeout) {
+    const std::uint64_t now = sys::now_ns();
+    left = sys::span(deadline > now ? deadline - now : 0);
+    timeout = &left;
+  }
+  return real.epoll_pwait2(fd, events, room, timeout, mask);
 }
 
 int own_epoll_ctl(int fd, int op, int target, epoll_event* event) {

@@ -81,10 +81,11 @@ road pass_gate(frame& f, int fd, bool datagrams) {
       f.error = EAGAIN;
       return road::fail;
     }
-    const std::uint64_t now = sys::now_ns();
+    const std::uint64_t now = sys::now_ns(), end = q.ends_ns ? q.ends_ns : ~std::uint64_t{0};
+    if (now >= end) return road::go;  // the call itself meets the end
     if (now >= deadline) f.error = EAGAIN;
-    else if (q.bytes && !q.next_ns) f.error = wait_for_more_than(d, fd, q.bytes, deadline);
-    else f.error = wait_for_input(d, fd, q, least(q.next_ns ? q.next_ns : ~std::uint64_t{0}, deadline));
+    else if (q.bytes && !q.next_ns) f.error = wait_for_more_than(d, fd, q.bytes, least(deadline, end));
+    else f.error = wait_for_input(d, fd, q, least(least(q.next_ns ? q.next_ns : ~std::uint64_t{0}, end), deadline));
     if (!f.error) continue;
     if (!q.bytes) return road::fail;
     f.error = 0;

@@ -18,6 +18,7 @@
 #include "stdio.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
+#include "preload/runtime/ending.hpp"
 #include "preload/runtime/owner.hpp"
 
 namespace chaos::hooks {
@@ -57,6 +58,12 @@ void decide_here(frame& f, std::uint64_t bytes, core::effect_set kinds) {
   decide(facts, mask, f.d, *f.view, f.caller, f.made);
 }
 
+// Its time is up, and that needs no byte to be told of.
+bool ends_now(const frame& f) {
+  const effects::verdict& v = f.made.verdict;
+  return v.end == effects::ending::reset && v.ender->kind == abi::effect::reset_peer && v.ender->asked_delay_ns && core::ends_unasked(*v.ender->rule);
+}
+
 road enter_descriptor(frame& f, abi::class_set row) {
   const int fd = f.c.fd;
   f.d = classify(fd, *f.view);
@@ -73,8 +80,10 @@ road enter_descriptor(frame& f, abi::class_set row) {
     f.wanted = f.moves;
     if (f.c.msg_in) f.asked_control = (*f.c.msg_in)->msg_controllen, f.asked_name = (*f.c.msg_in)->msg_namelen;
   }
+  if ((input || output) && take_owed_reset(*f.d)) { f.error = ECONNRESET; return road::fail; }
   if (input && f.d->broken.load(std::memory_order_relaxed)) { f.result = 0; return road::done; }
 
+  if (input && f.view->any_by_time && may_end(*f.d, *f.view) && !nonblocking(f)) learn_end(*f.d, fd, *f.view, f.function, f.caller);
   if (input && gates(*f.d, *f.view)) {
     if (served_from_buffer(f)) limit_to(f, read_ahead(f.c.stream));
     else if (const road way = pass_gate(f, fd, f.acts_as & cls::datagram_in); way != road::go) return way;
@@ -96,8 +105,9 @@ road enter_descriptor(frame& f, abi::class_set row) {
   decide_here(f, f.moves, kinds);
   if (f.http && f.made.judged.matched) http_decided(*f.d, input ? core::http::way::in : core::http::way::out);
   const effects::verdict& what = f.made.verdict;
+  if (what.ends_ns) note_end(*f.d, what.ends_rule, what.ends_ns);
   if (!f.made.judged.count && what.cap == UINT64_MAX) return road::go;
-  if (input && nothing_to_read(f)) {  // a decision is about something that is there: polling must not use it up
+  if (input && !ends_now(f) && nothing_to_read(f)) {  // a decision is about something that is there: polling must not use it up
     undecide(f.made);
     return f.http ? road::go : road::pass;
   }

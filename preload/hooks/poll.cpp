@@ -7,6 +7,7 @@
 #include "preload/runtime/cancellation.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
+#include "preload/runtime/ending.hpp"
 #include "preload/runtime/epoll_sets.hpp"
 #include "preload/runtime/output_hold.hpp"
 #include "preload/runtime/receive_threshold.hpp"
@@ -73,6 +74,7 @@ short hold(gated& g, const rule_view& v, abi::function_id self, const void* call
     next = inner < next ? inner : next;
     return 0;
   }
+  if (const std::uint64_t end = follow_end(*g.d, g.fd, v, self, caller)) next = end < next ? end : next;
   if (!holds(*g.d)) return 0;  // what has arrived unseen is looked at when the kernel tells of it
   if (heal_redirect(*g.d, g.fd)) reclassify(g.fd);
   if (g.d->redirected.load(std::memory_order_relaxed)) next = next < now + slice_ns ? next : now + slice_ns;

@@ -38,6 +38,11 @@ void break_connection(descriptor& d, int fd) {
   d.broken.store(true, std::memory_order_relaxed);
 }
 
+void reset_connection(int fd) {
+  disconnect(fd);
+  sys::call(SYS_shutdown, fd, SHUT_RDWR);  // says ENOTCONN, and has reads end all the same
+}
+
 bool ended_from_outside(const descriptor& d, int fd) {
   if (d.kind != descriptor_kind::tcp || d.broken.load(std::memory_order_relaxed)) return false;
   tcp_info now{};

@@ -7,6 +7,9 @@ namespace chaos {
 // A real RST to the peer, and ECONNRESET pending here; unix sockets are shut down. The descriptor stays open.
 void break_connection(descriptor& d, int fd);
 
+// A real RST to the peer, and here all that a RST from there would leave: ECONNRESET for the next call, readiness, and then the end.
+void reset_connection(int fd);
+
 // Closed, and not by us or by the program.
 bool ended_from_outside(const descriptor& d, int fd);
 

@@ -8,6 +8,7 @@
 #include "connection.hpp"
 #include "datagram_line.hpp"
 #include "decide.hpp"
+#include "ending.hpp"
 #include "http.hpp"
 #include "output_hold.hpp"
 #include "owner.hpp"
@@ -29,6 +30,9 @@ delay_line* take_line() {
   l->first = l->count = l->step = l->rule = l->blackhole_rule = l->bandwidth_rule = 0;
   l->blackhole_until_ns = l->rate = l->empty_ns = 0;
   l->blackhole_classes = 0;
+  l->ends_rule = l->end_asked = 0;
+  l->ends_ns = 0;
+  l->reset_owed = false;
   l->shared = nullptr;
   l->end_seen = l->head_judged = l->head_lost = l->head_twice = l->head_given = false;
   l->overtaken = nullptr;
@@ -143,37 +147,46 @@ bool may_stand_still(const descriptor& d, const rule_view& v) {
   return false;
 }
 
+void leave_those_that_end(const rule_view& v, std::uint64_t (&mask)[4]) {
+  for (unsigned w = 0; w < 4; ++w)
+    for (std::uint64_t bits = mask[w] &= v.mask[w]; bits; bits &= bits - 1)
+      if (!core::ends_unasked(v.bank->rules[w * 64 + static_cast<unsigned>(__builtin_ctzll(bits))])) mask[w] &= ~(bits & -bits);
+}
+
+}  // namespace
+
+bool is_wait(abi::function_id f) { return abi::function_table[static_cast<unsigned>(f)].classes & abi::classes::readiness; }
+
 // Something has arrived, and nobody has read it: a rule may have the stream stand still from here on, as the read would be told.
 // Else a program that waits, and reads only then, would find nothing, or hang in a read that may block.
 void ask_whether_it_stands(descriptor& d, int fd, const rule_view& v, abi::function_id function, const void* caller) {
   const std::uint64_t now = sys::now_ns();
-  if (in_black_hole(d, now)) return;
+  if (!may_stand_still(d, v) || in_black_hole(d, now)) return;
   const queue q = queued(d, fd);
-  if (!q.bytes && !q.end) return;
+  const bool silent = !q.bytes && !q.end;
+  if (silent && (!may_end(d, v) || !connection_stands(d, fd))) return;
   std::uint64_t plain[4];
   for (unsigned i = 0; i < 4; ++i) plain[i] = d.mask[i];
   if (d.http_rules) http_filter_out(v, plain);
+  if (silent) leave_those_that_end(v, plain);  // their time begins, whatever comes
   decision made;
   decide({.function = function, .acts_as = abi::classes::stream_in, .kinds = core::standing_effects, .size = q.bytes, .bytes = q.bytes, .now_ns = now},
          plain, &d, v, caller, made);
   const effects::verdict& what = made.verdict;
   if (what.end != effects::ending::blackhole) return undecide(made);  // not now, or a share only: the read decides
-  black_hole(d, *what.ender, what.until_ns);
+  if (!black_hole(d, *what.ender, what.until_ns)) return undecide(made);  // another thread was faster
   remember_held(fd);
   report_fired(made, d, fd, 0, caller, abi::event_flags::gated);
 }
 
-bool is_wait(abi::function_id f) { return abi::function_table[static_cast<unsigned>(f)].classes & abi::classes::readiness; }
-}  // namespace
-
 bool gates_any(const descriptor& d, const rule_view& v) {
-  return may_stand_still(d, v) || d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed) || has_gap(d.gap_out) || d.redirected.load(std::memory_order_relaxed) || gates(d, v);
+  return may_stand_still(d, v) || may_end(d, v) || d.connect_due_ns.load(std::memory_order_relaxed) || d.send_due_ns.load(std::memory_order_relaxed) || has_gap(d.gap_out) || d.redirected.load(std::memory_order_relaxed) || gates(d, v);
 }
 
 namespace {
 bool line_holds(const descriptor& d) {
   const delay_line* l = d.line.load(std::memory_order_relaxed);
-  return (l && (l->count || l->end_seen || l->blackhole_rule || l->head_judged || l->overtaken)) || d.charge_ns.load(std::memory_order_relaxed);
+  return (l && (l->count || l->end_seen || l->blackhole_rule || l->ends_rule || l->head_judged || l->overtaken)) || d.charge_ns.load(std::memory_order_relaxed);
 }
 }  // namespace
 
@@ -274,7 +287,10 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
   due out;
   // Who waits looks again and again, and which rules match is known for one generation of them.
   if (generation_of(d.head.load(std::memory_order_relaxed)) != v.generation.load(std::memory_order_relaxed) && classify(fd, v) != &d) return out;
-  if (is_wait(function) && may_stand_still(d, v)) ask_whether_it_stands(d, fd, v, function, caller);
+  if (is_wait(function)) {
+    follow_end(d, fd, v, function, caller);
+    ask_whether_it_stands(d, fd, v, function, caller);
+  }
   if (!gates(d, v)) return out;
   if (d.listening) return look_at_connections(d, fd, v, function, caller);
   if (!lock(d)) return out;
@@ -295,6 +311,7 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
     total = line->seen;
   }
   out.gated = true;
+  out.ends_ns = ends_at(d, now);
   if (total > line->seen) stamp_arrivals(d, fd, *line, v, function, caller, total, now);
   while (line->count && line->stamps[line->first].upto <= line->consumed) {
     line->first = (line->first + 1) % delay_line::stamps_max;

@@ -31,6 +31,10 @@ struct delay_line {
   std::uint32_t blackhole_rule;       // nothing moves while this rule is in force
   abi::class_set blackhole_classes;   // ways that it cuts off
   std::uint64_t blackhole_until_ns;   // then the connection closes; 0: it does not
+  std::uint32_t ends_rule;            // the connection is reset at `ends_ns` while this rule is in force; 0: nobody knows of that
+  std::uint32_t end_asked;            // generation of the rules in which a wait asked when it ends
+  std::uint64_t ends_ns;
+  bool reset_owed;                    // it was reset in a wait: the next call says so
   std::uint32_t bandwidth_rule;       // data is released at `rate` while this rule is in force
   std::uint64_t rate, empty_ns;       // virtual time: when the bucket is empty
   std::atomic<std::uint64_t>* shared; // the same, of all connections; nullptr: own
@@ -54,8 +58,13 @@ struct due {
   bool gated = false;             // a delay is in force on this connection
   bool blocked = false;           // black-holed: nothing is due until the rule is gone
   std::uint64_t least = 1;        // fewer bytes are nothing to be told of (the program's own SO_RCVLOWAT)
+  std::uint64_t ends_ns = 0;      // the connection is reset then; 0: nobody knows of that
   bool undue() const { return gated && bytes < least && !end && next_ns != 0; }
 };
+
+// For waits: a rule may have the stream stand still from here on, as the read would be told.
+void ask_whether_it_stands(descriptor& d, int fd, const rule_view& v, abi::function_id function, const void* caller);
+bool is_wait(abi::function_id f);
 
 // Looks at what has arrived, stamps what is new (judging its delay), and says what is due. `function` is what the
 // injection is reported under. Takes the entry's lock for the moment.

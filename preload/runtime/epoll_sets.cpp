@@ -201,13 +201,13 @@ void reload_set(epoll_set& s, int epfd, const rule_view& v) {
   s.generation.store(v.generation.load(std::memory_order_relaxed), std::memory_order_release);  // at last: others look at it without the lock
 }
 
-epoll_set* lock_set(int epfd, const rule_view& v) {
+epoll_set* lock_set(int epfd, const rule_view& v, bool even_empty) {
   epoll_set* s = slot_of(epfd, true);
   const std::uint32_t generation = v.generation.load(std::memory_order_relaxed), now = change.load(std::memory_order_relaxed);
-  if (!s || (s->generation.load(std::memory_order_acquire) == generation && s->change == now && s->count == 0)) return nullptr;
+  if (!s || (!even_empty && s->generation.load(std::memory_order_acquire) == generation && s->change == now && s->count == 0)) return nullptr;
   if (!take_word(s->busy)) return nullptr;
   if (!is_current(*s, v)) reload_set(*s, epfd, v);
-  if (s->count == 0) { unlock_set(*s); return nullptr; }
+  if (s->count == 0 && !even_empty) { unlock_set(*s); return nullptr; }
   return s;
 }
 

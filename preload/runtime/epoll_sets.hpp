@@ -36,7 +36,7 @@ struct epoll_set {
 
 // The set behind an epoll descriptor, loaded for this generation and locked; nullptr when nothing in it can be
 // concerned, or it can not be had. Give it back with unlock_set.
-epoll_set* lock_set(int epfd, const rule_view& v);
+epoll_set* lock_set(int epfd, const rule_view& v, bool even_empty = false);
 epoll_set* lock_loaded(int epfd);  // as it was loaded last; nullptr: it never was
 bool relock_set(epoll_set& s);
 void unlock_set(epoll_set& s);

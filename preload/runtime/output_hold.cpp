@@ -5,14 +5,18 @@
 
 namespace chaos {
 
-void black_hole(descriptor& d, const core::fired_rule& r, std::uint64_t until_ns) {
-  if (!lock(d)) return;
+bool black_hole(descriptor& d, const core::fired_rule& r, std::uint64_t until_ns) {
+  if (!lock(d)) return true;
+  bool fresh = true;
   if (delay_line* const line = line_of(d)) {
+    const abi::class_set ways = until_ns ? abi::classes::streams : r.classes, before = line->blackhole_rule == r.id ? line->blackhole_classes : 0;
+    fresh = (before & ways) != ways;
     line->blackhole_until_ns = until_ns;
-    line->blackhole_classes = (line->blackhole_rule == r.id ? line->blackhole_classes : 0) | (until_ns ? abi::classes::streams : r.classes);
+    line->blackhole_classes = before | ways;
     line->blackhole_rule = r.id;
   }
   unlock(d);
+  return fresh;
 }
 
 namespace {

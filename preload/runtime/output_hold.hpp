@@ -9,7 +9,8 @@ namespace chaos {
 
 // Nothing may be sent, and no connect be seen finished, before this time; 0: no hold. ~0: until the rule is gone.
 std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns);
-void black_hole(descriptor& d, const core::fired_rule& r, std::uint64_t until_ns);  // from now on, while the rule is in force; the entry is not locked
+// From now on, while the rule is in force; the entry is not locked. False: it was in it already.
+bool black_hole(descriptor& d, const core::fired_rule& r, std::uint64_t until_ns);
 bool in_black_hole(const descriptor& d, std::uint64_t now_ns);               // in one direction at least, and the rule is in force
 
 bool black_holed(const descriptor& d);       // since some call of the program's; the rule may be gone by now

@@ -47,7 +47,7 @@ void fill(rule_view& v, std::uint32_t generation) {
   const abi::rule_bank& bank = page->banks[generation % 2];
   v.bank = &bank;
   v.classes = 0;
-  v.any_arrival = v.any_budget = false;
+  v.any_arrival = v.any_by_time = v.any_budget = false;
   v.newest = 0;
   for (unsigned w = 0; w < 4; ++w) v.mask[w] = v.memory[w] = 0;
   core::endpoint allocation;
@@ -65,6 +65,7 @@ void fill(rule_view& v, std::uint32_t generation) {
     v.classes |= abi::owed_by_arrivals(r.kind, r.classes);
     if (r.flags & abi::rule_flags::http) v.classes |= abi::classes::streams;  // both directions are followed
     if (r.classes & (abi::classes::data | abi::classes::connect | abi::classes::accept)) sockets = true;
+    if ((core::of(r.kind) & core::standing_effects) || core::ends_unasked(r)) v.any_by_time = true;
     if ((core::of(r.kind) & (core::datagram_arrival_effects | core::standing_effects)) && (r.classes & (abi::classes::stream_in | abi::classes::datagram_in))) v.any_arrival = true;
   }
   v.asked = v.classes;

@@ -35,6 +35,7 @@ struct rule_view {
   std::uint64_t memory[4];       // those about allocations
   std::uint32_t newest;          // the highest id among all rules
   bool any_arrival;              // a rule that delays arriving data: waits must be gated
+  bool any_by_time;              // a rule by which a connection ends, or goes on, though nothing happens on it: who waits looks now and then
   bool any_budget;               // a rule that looks at how much is allocated
   const abi::rule_bank* bank;
 };

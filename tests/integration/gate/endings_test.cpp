@@ -24,18 +24,214 @@ timed receive_once(int fd, way how) {
 }
 
 TEST_P(Ending, ATimeoutClosesAConnectionThatIsSilent) {
-  for (const over o : {over::tcp, over::unix_stream}) {
-    channel c(o);
-    const auto id = s.set("timeout " + c.target + " 50ms");
-    EXPECT_EQ(send(c.near, "ask", 3, MSG_NOSIGNAL), 3);  // taken, and never there
-    const timed t = receive_once(c.near, GetParam());
-    EXPECT_EQ(t.result, 0) << name_of(o) << " " << strerrorname_np(t.error);
-    EXPECT_TRUE(on_time(t.ms, 50 - 1)) << name_of(o);
-    EXPECT_EQ(c.hear(1), "");
-    EXPECT_GE(s.count(id).fired, 1u);
-    EXPECT_EQ(s.events(id).size(), s.count(id).fired);
+  for (const over o : {over::tcp, over::unix_stream})
+    for (const bool asks : {true, false}) {  // else the time begins with the wait
+      SCOPED_TRACE(name_of(o) + (asks ? ", asked" : ""));
+      channel c(o);
+      const auto id = s.set("timeout " + c.target + " 50ms");
+      if (asks) { EXPECT_EQ(send(c.near, "ask", 3, MSG_NOSIGNAL), 3); }  // taken, and never there
+      const timed t = receive_once(c.near, GetParam());
+      EXPECT_EQ(t.result, 0) << strerrorname_np(t.error);
+      EXPECT_TRUE(on_time(t.ms, 50 - 1));
+      EXPECT_EQ(c.hear(1), "");
+      EXPECT_GE(s.count(id).fired, 1u);
+      EXPECT_EQ(s.events(id).size(), s.count(id).fired);
+      s.clear();
+    }
+}
+
+TEST_P(Ending, AResetPeerEndsAConnectionThatIsSilent) {
+  for (const over o : {over::tcp, over::tcp6, over::unix_stream})
+    for (const bool asks : {true, false}) {
+      if (o == over::tcp6 && !has_v6()) continue;
+      SCOPED_TRACE(name_of(o) + (asks ? ", asked" : ""));
+      channel c(o);
+      const auto id = s.set("reset_peer " + c.target + " 50ms");
+      if (asks) { EXPECT_EQ(send(c.near, "ask", 3, MSG_NOSIGNAL), 3); }
+      const timed t = receive_once(c.near, GetParam());
+      EXPECT_EQ(t.result, -1);
+      EXPECT_EQ(t.error, ECONNRESET) << strerrorname_np(t.error);
+      EXPECT_TRUE(on_time(t.ms, 50 - 1));
+      EXPECT_EQ(s.count(id).fired, 1u);
+      ASSERT_EQ(s.events(id).size(), 1u);
+      EXPECT_EQ(s.events(id)[0].error, ECONNRESET);
+      char b[8];
+      if (is_tcp(o)) {
+        long n;
+        while ((n = syscall(SYS_recvfrom, c.far.operator int(), b, sizeof b, 0, nullptr, nullptr)) > 0) {}
+        EXPECT_EQ(n, -1);
+        EXPECT_EQ(errno, ECONNRESET) << "a real RST";
+      } else {
+        EXPECT_EQ(c.hear(8), asks ? "ask" : "");
+      }
+      EXPECT_EQ(recv(c.near, b, sizeof b, 0), 0) << "told once";
+      EXPECT_EQ(send(c.near, "x", 1, MSG_NOSIGNAL), -1);
+      EXPECT_EQ(errno, EPIPE);
+      EXPECT_EQ(s.count(id).fired, 1u);
+      s.clear();
+    }
+}
+
+TEST_P(Ending, WhoIsNotMeantIsNotEnded) {
+  for (const char* const rule : {"reset_peer {} 20ms --toxicity 0", "timeout {} 20ms --toxicity 0", "reset_peer {} 20ms --dry-run", "reset_peer {} 20ms --on write",
+                                 "reset_peer {} 20ms --direction up", "timeout {} 20ms --when 50"})
+    for (const over o : {over::tcp, over::unix_stream}) {
+      SCOPED_TRACE(std::string(rule) + " over " + name_of(o));
+      channel c(o);
+      std::string words = rule;
+      const auto id = s.set(words.replace(words.find("{}"), 2, c.target));
+      std::thread late([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        c.tell("still here");
+      });
+      EXPECT_EQ(read_by(c.near, GetParam(), 10), "still here");
+      late.join();
+      if (words.find("--dry-run") == std::string::npos) { EXPECT_EQ(s.count(id).fired, 0u); }
+      s.clear();
+    }
+}
+
+TEST_P(Ending, ARuleThatIsRemovedInTimeEndsNothing) {
+  for (const char* const rule : {"reset_peer {} 100ms", "timeout {} 100ms"}) {
+    channel c(over::tcp);
+    std::string words = rule;
+    const auto id = s.set(words.replace(words.find("{}"), 2, c.target));
+    std::thread late([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      s.remove(id);
+      std::this_thread::sleep_for(std::chrono::milliseconds(120));
+      c.tell("still here");
+    });
+    EXPECT_EQ(read_by(c.near, GetParam(), 10), "still here") << rule;
+    late.join();
     s.clear();
   }
+}
+
+// A wait for nothing but room to send, in a connection whose peer does not read.
+TEST_F(Gate, AResetPeerEndsAWaitForRoom) {
+  for (const way w : all_ways) {
+    if (w == way::blocking) continue;
+    SCOPED_TRACE(name_of(w));
+    tcp_pair p;
+    set_nonblocking(p.near);
+    const std::string block(1 << 20, 'x');
+    const auto id = s.set("reset_peer " + p.target() + " 60ms");
+    waiter room(p.near, w, EPOLLOUT);
+    const double start = monotonic_ms();
+    ssize_t n;
+    for (;;) {
+      while ((n = send(p.near, block.data(), block.size(), MSG_NOSIGNAL)) > 0) {}
+      if (errno != EAGAIN || monotonic_ms() > start + 3000) break;
+      room.again();
+      if (!room.ready(3000)) break;
+    }
+    EXPECT_EQ(n, -1);
+    EXPECT_EQ(errno, ECONNRESET);
+    EXPECT_TRUE(on_time(monotonic_ms() - start, 60));
+    EXPECT_EQ(s.count(id).fired, 1u);
+    s.clear();
+  }
+}
+
+TEST_F(Gate, SeveralThatWaitForOneConnectionEndItOnce) {
+  for (int round = 0; round < 40; ++round) {
+    tcp_pair p;
+    set_nonblocking(p.near);
+    const auto id = s.set((round % 2 ? "timeout " : "reset_peer ") + p.target() + " 10ms");
+    std::atomic<int> told{0};
+    std::vector<std::thread> all;
+    for (int i = 0; i < 4; ++i)
+      all.emplace_back([&, i] {
+        waiter w(p.near, i % 2 ? way::poll : way::epoll_level);
+        told += w.ready(3000);
+      });
+    for (auto& t : all) t.join();
+    EXPECT_EQ(told, 4);
+    EXPECT_EQ(s.count(id).fired, 1u) << "round " << round;
+    s.clear();
+  }
+}
+
+// Erlang: one thread waits on the set, and others put connections into it that they have made, or send on.
+TEST_F(Gate, AWaitLearnsOfAnEndThatAnotherThreadBegan) {
+  for (const char* const kind : {"reset_peer", "timeout"}) {
+    SCOPED_TRACE(kind);
+    listener l;
+    const auto id = s.set(std::string(kind) + " 127.0.0.1:" + std::to_string(l.port) + " 60ms");
+    const unique_fd set = epoll_create1(EPOLL_CLOEXEC);
+    std::atomic<double> told{0};
+    std::atomic<bool> begun{false};
+    std::thread waits([&] {
+      epoll_event e;
+      begun = true;
+      if (epoll_wait(set, &e, 1, 3000) == 1) told = monotonic_ms();
+    });
+    EXPECT_TRUE(wait_until([&] { return begun.load(); }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    const unique_fd near = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const sockaddr_in at = loopback(l.port);
+    ASSERT_EQ(connect(near, generic(at), sizeof at), 0);
+    set_nonblocking(near);
+    EXPECT_EQ(send(near, "ask", 3, MSG_NOSIGNAL), 3);
+    const double start = monotonic_ms();
+    epoll_event e{};
+    e.events = EPOLLIN;
+    ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, near, &e), 0);
+    waits.join();
+    EXPECT_TRUE(on_time(told - start, 60 - 2));
+    EXPECT_EQ(s.count(id).fired, 1u);
+    s.clear();
+  }
+}
+
+TEST_F(Gate, AWaitLearnsThatWhatAnotherThreadMetHasHealed) {
+  tcp_pair p;
+  set_nonblocking(p.near);
+  const auto id = s.set("partition " + p.target());
+  const unique_fd set = epoll_create1(EPOLL_CLOEXEC);
+  std::atomic<bool> begun{false}, told{false};
+  std::thread waits([&] {
+    epoll_event e;
+    begun = true;
+    told = epoll_wait(set, &e, 1, 3000) == 1;
+  });
+  EXPECT_TRUE(wait_until([&] { return begun.load(); }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(send(p.near, "x", 1, MSG_NOSIGNAL), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  epoll_event e{};
+  e.events = EPOLLOUT | EPOLLET;
+  ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, p.near, &e), 0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_FALSE(told);
+  s.remove(id);
+  EXPECT_TRUE(wait_until([&] { return told.load(); }, std::chrono::seconds(1)));
+  waits.join();
+  EXPECT_EQ(s.count(id).fired, 1u);
+}
+
+// The time-out of a wait is that of the whole of it, whatever rules go meanwhile.
+TEST_F(Gate, AWaitWhoseRulesGoEndsInItsTime) {
+  tcp_pair p;
+  set_nonblocking(p.near);
+  const auto id = s.set("latency " + p.target() + " 5s");
+  put(p.far, "x");
+  const unique_fd set = epoll_create1(EPOLL_CLOEXEC);
+  tcp_pair quiet;
+  epoll_event e{};
+  e.events = EPOLLIN;
+  ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, quiet.near, &e), 0);
+  const auto watched = s.set("latency " + quiet.target() + " 5s");
+  std::thread remover([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    s.remove(id);
+    s.remove(watched);
+  });
+  const timed t = time_of([&] { return epoll_wait(set, &e, 1, 150); });
+  remover.join();
+  EXPECT_EQ(t.result, 0);
+  EXPECT_TRUE(on_time(t.ms, 150));
 }
 
 TEST_P(Ending, AResetPeerLetsEverythingThroughBefore) {

@@ -473,15 +473,15 @@ TEST_F(Option, BudgetIsOfTheWholeProcess) {
   constexpr std::size_t piece = 1'000'003;
   id = s.set("enomem malloc --budget 10MB --size 1000003B..1000003B");
   std::atomic<int> made{0};
+  void* held[4][10] = {};
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t)
-    threads.emplace_back([&] {
-      for (int i = 0; i < 10; ++i) {
-        void* volatile m = malloc(piece);
-        made += m != nullptr;
-      }
+    threads.emplace_back([&, t] {
+      for (void*& m : held[t]) made += (m = malloc(piece)) != nullptr;
     });
   for (auto& t : threads) t.join();
+  for (auto& of_thread : held)
+    for (void* m : of_thread) free(m);
   EXPECT_GE(made, 9);
   EXPECT_LE(made, 13) << "four may have asked at the same time";
   expect_fired(static_cast<std::uint64_t>(40 - made));
