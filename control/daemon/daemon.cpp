@@ -183,7 +183,7 @@ void daemon::after_change() {
 
 void daemon::break_live(const std::vector<std::uint32_t>& ids) {
   for (const std::uint32_t id : ids)
-    if (const auto at = rules_.live().find(id); at != rules_.live().end() && proc::breaks_at_once(at->second.compiled.rule))
+    if (const auto at = rules_.live().find(id); at != rules_.live().end() && proc::breaks_live(at->second.compiled.rule))
       live_breaker_.order(at->second.compiled, processes_.living());
 }
 

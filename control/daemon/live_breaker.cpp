@@ -37,6 +37,8 @@ struct live_breaker_shared {
     rules::compiled_rule rule;
     std::vector<attached_process> processes;
     std::string rule_page;
+    bool scans = false;                    // breaks nothing yet: which connections are there?
+    std::set<std::uint64_t> connections;   // by inode: only these; empty: all that the rule means
   };
   std::mutex mutex;
   std::deque<job> jobs;
@@ -237,12 +239,13 @@ attempt break_one(const holder& h, std::uint64_t start_ticks, std::uint64_t inod
     why = std::string("connect(AF_UNSPEC): ") + std::strerror(errno);
     return attempt::refused;
   }
+  shutdown(copy, SHUT_RDWR);  // as after a RST from there: readable, and behind the ECONNRESET the end
   return attempt::broken;
 }
 
 class job_work {
  public:
-  job_work(live_breaker_shared& shared, const live_breaker_shared::job& job) : shared_(shared), rule_(job.rule), processes_(job.processes) {
+  job_work(live_breaker_shared& shared, const live_breaker_shared::job& job) : shared_(shared), rule_(job.rule), scans_(job.scans), only_(job.connections), processes_(job.processes) {
     add_forked(job.rule_page, processes_);
   }
 
@@ -251,6 +254,11 @@ class job_work {
     for (const attached_process& p : processes_) {
       if (monotonic_ns() > deadline_) break;
       if (proc::means_process(rule_, {p.pid, p.run, p.comm, p.executable})) look_at(p);
+    }
+    if (scans_) {
+      out_.scanned = true;
+      for (const auto& [inode, holders] : holders_) out_.connections.insert(inode);
+      return std::move(out_);
     }
     for (const auto& [inode, holders] : holders_) {
       if (out_.broken.size() >= live_breaker::breaks_max || monotonic_ns() > deadline_) {
@@ -282,7 +290,7 @@ class job_work {
     if (start_ticks_of(p.pid) != p.start_ticks) return;
     ticks_[p.pid] = p.start_ticks;
     for (const proc::held_socket& h : held)
-      if (const auto row = rows.find(h.inode); row != rows.end() && proc::means_connection(rule_.rule, row->second, h.fd)) {
+      if (const auto row = only_.empty() || only_.count(h.inode) ? rows.find(h.inode) : rows.end(); row != rows.end() && proc::means_connection(rule_.rule, row->second, h.fd)) {
         holders_[h.inode].push_back({p.pid, h.fd});
         remotes_[h.inode] = proc::text_of(row->second.remote, row->second.remote_port);
       }
@@ -322,6 +330,8 @@ class job_work {
 
   live_breaker_shared& shared_;
   const rules::compiled_rule& rule_;
+  const bool scans_;
+  const std::set<std::uint64_t>& only_;
   std::vector<attached_process> processes_;
   live_outcome out_;
   const std::uint64_t deadline_ = monotonic_ns() + live_breaker::job_max_ns;
@@ -353,7 +363,8 @@ void break_in_the_background(std::shared_ptr<live_breaker_shared> shared) {
 }  // namespace
 
 live_breaker::live_breaker(loop& l, std::string rule_page, on_outcome told)
-    : loop_(l), rule_page_(std::move(rule_page)), told_(std::move(told)), shared_(std::make_shared<live_breaker_shared>()) {
+    : loop_(l), rule_page_(std::move(rule_page)), told_(std::move(told)), shared_(std::make_shared<live_breaker_shared>()),
+      timer_(l, [this] { break_those_due(); }) {
   event_ = shared_->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   loop_.add(event_, EPOLLIN, [this](std::uint32_t) { collect(); });
 }
@@ -361,10 +372,17 @@ live_breaker::live_breaker(loop& l, std::string rule_page, on_outcome told)
 live_breaker::~live_breaker() { loop_.remove(event_); }
 
 void live_breaker::order(rules::compiled_rule rule, std::vector<attached_process> processes) {
-  if (!proc::breaks_at_once(rule.rule)) return;
+  if (!proc::breaks_live(rule.rule)) return;
   const std::lock_guard lock(shared_->mutex);
   shared_->in_force.insert(rule.rule.id);
-  shared_->jobs.push_back({std::move(rule), std::move(processes), rule_page_});
+  const bool later = rule.rule.kind == abi::effect::reset_peer && rule.rule.delay_ns;
+  if (later) later_[rule.rule.id] = {monotonic_ns() + rule.rule.delay_ns, rule, {}, processes};
+  shared_->jobs.push_back({std::move(rule), std::move(processes), rule_page_, later, {}});
+  begin_work();
+}
+
+// The mutex is held.
+void live_breaker::begin_work() {
   if (shared_->working) return;
   // the loop takes signals through a signalfd: a helper must not be the one that is killed by them
   sigset_t all, before;
@@ -381,7 +399,30 @@ void live_breaker::order(rules::compiled_rule rule, std::vector<attached_process
 
 void live_breaker::in_force(std::set<std::uint32_t> ids) {
   const std::lock_guard lock(shared_->mutex);
+  std::erase_if(later_, [&ids](const auto& entry) { return ids.count(entry.first) == 0; });
   shared_->in_force = std::move(ids);
+}
+
+void live_breaker::set_timer() {
+  std::uint64_t next = 0;
+  for (const auto& [id, l] : later_)
+    if (l.scanned && (!next || l.due_ns < next)) next = l.due_ns;
+  timer_.at(next);
+}
+
+void live_breaker::break_those_due() {
+  {
+    const std::lock_guard lock(shared_->mutex);
+    const std::uint64_t now = monotonic_ns();
+    for (auto at = later_.begin(); at != later_.end();) {
+      if (!at->second.scanned || at->second.due_ns > now) { ++at; continue; }
+      later_job& l = at->second;
+      if (!l.connections.empty()) shared_->jobs.push_back({std::move(l.rule), std::move(l.processes), rule_page_, false, std::move(l.connections)});
+      at = later_.erase(at);
+    }
+    if (!shared_->jobs.empty()) begin_work();
+  }
+  set_timer();
 }
 
 void live_breaker::collect() {
@@ -392,7 +433,16 @@ void live_breaker::collect() {
     const std::lock_guard lock(shared_->mutex);
     outcomes.swap(shared_->outcomes);
   }
-  for (live_outcome& o : outcomes) told_(std::move(o));
+  for (live_outcome& o : outcomes) {
+    if (!o.scanned) {
+      told_(std::move(o));
+    } else if (const auto at = later_.find(o.rule); at != later_.end()) {
+      at->second.connections = std::move(o.connections);
+      at->second.scanned = true;
+      if (at->second.connections.empty() && o.unreached) told_(std::move(o));
+    }
+  }
+  set_timer();
 }
 
 }  // namespace chaos::daemon

@@ -11,6 +11,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -33,6 +34,8 @@ struct live_outcome {
   std::vector<live_break> broken;
   std::uint64_t unreached = 0;  // connections that it means and that could not be had; a process that may not be looked into counts as one
   std::string why;              // the latest reason for that
+  bool scanned = false;         // nothing was broken: `connections` are there, by inode
+  std::set<std::uint64_t> connections;
 };
 
 struct live_breaker_shared;
@@ -54,13 +57,28 @@ class live_breaker {
   void in_force(std::set<std::uint32_t> ids);  // orders for other rules are dropped, also half way
 
  private:
+  // Connections that were there when `reset_peer T` came into force are broken T later; what came afterwards has a time of its
+  // own, which the target keeps.
+  struct later_job {
+    std::uint64_t due_ns;
+    rules::compiled_rule rule;
+    std::set<std::uint64_t> connections;
+    std::vector<attached_process> processes;
+    bool scanned = false;
+  };
+
   void collect();
+  void begin_work();
+  void set_timer();
+  void break_those_due();
 
   loop& loop_;
   std::string rule_page_;
   on_outcome told_;
   std::shared_ptr<live_breaker_shared> shared_;
   int event_ = -1;
+  std::map<std::uint32_t, later_job> later_;
+  timer timer_;
 };
 
 }  // namespace chaos::daemon

@@ -46,8 +46,8 @@ bool glob_match(const char* pattern, const char* text) {
   }
 }
 
-bool breaks_at_once(const abi::rule& r) {
-  const bool ends = (r.kind == abi::effect::down && r.how == abi::down_how::refuse) || (r.kind == abi::effect::reset_peer && r.delay_ns == 0);
+bool breaks_live(const abi::rule& r) {
+  const bool ends = (r.kind == abi::effect::down && r.how == abi::down_how::refuse) || r.kind == abi::effect::reset_peer;
   if (!ends || r.paused || r.dry_run) return false;
   if ((r.classes & abi::classes::streams) != abi::classes::streams || !r.functions.empty()) return false;
   if (r.chance < abi::certain || r.toxicity < abi::certain || r.when.first || r.when.pattern_length || r.times != UINT64_MAX) return false;

@@ -14,9 +14,9 @@ struct process_names {
   std::string comm, executable;
 };
 
-// The rule ends every connection that it means, now, whatever the target does: a closing kind, in force, that nothing
-// narrows to some calls, threads or moments.
-bool breaks_at_once(const abi::rule& r);
+// The rule ends every connection that it means, now or when its time is up (`reset_peer T`), whatever the target does: a closing
+// kind, in force, that nothing narrows to some calls, threads or moments.
+bool breaks_live(const abi::rule& r);
 
 bool named_like(const char* glob, const std::string& executable, const std::string& comm);  // --process
 bool means_process(const rules::compiled_rule& r, const process_names& p);   // --process, --pid, run

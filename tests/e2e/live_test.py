@@ -93,6 +93,34 @@ class Live(SessionTest):
     def test_reset_peer_wakes_a_thread_that_waits_in_recv(self):
         self.break_by("reset_peer")
 
+    def test_reset_peer_wakes_it_when_its_time_is_up(self):
+        s, port = self.listener()
+        p = self.client(f"a:{port}")
+        peer = self.accept(s)
+        self.ok("daemon", "status")
+        began = time.monotonic()
+        rule = self.ok("set", "reset_peer", f"127.0.0.1:{port}", "400ms").out.strip()
+        ended = time.monotonic()
+        name, what, when = self.said(p)
+        self.assertEqual((name, what), ("a", "ECONNRESET"))
+        self.assertGreater(when - began, 0.4)
+        self.assertLess(when - ended, 0.4 + WAKE_MAX)
+        with self.assertRaises(ConnectionResetError):
+            peer.recv(10)
+        found = until(lambda: (r := self.rule(rule)) and r["broken_live"] and r, "the count")
+        self.assertEqual((found["broken_live"], found["unreached_live"]), (1, 0))
+        self.assertEqual(found["fired"], found["events"])
+
+    def test_reset_peer_that_is_removed_in_time_breaks_nothing(self):
+        s, port = self.listener()
+        p = self.client(f"a:{port}")
+        peer = self.accept(s)
+        self.ok("set", "reset_peer", f"127.0.0.1:{port}", "300ms", "--name", "r")
+        self.ok("rm", "r")
+        time.sleep(0.5)
+        peer.sendall(b"alive")
+        self.assertEqual(p.stdout.readline().strip(), "a got b'alive'")
+
     def test_down_wakes_a_thread_that_waits_in_recv(self):
         self.break_by("down")
 

@@ -126,26 +126,26 @@ TEST(LiveMatch, ByProcess) {
   EXPECT_FALSE(proc::means_process(of_run, p));
 }
 
-TEST(LiveMatch, OnlyClosingRulesThatNothingNarrowsBreakAtOnce) {
-  const auto at_once = [](std::vector<std::string> words) { return proc::breaks_at_once(rule(std::move(words)).rule); };
-  EXPECT_TRUE(at_once({"down", "127.0.0.1:1"}));
-  EXPECT_TRUE(at_once({"down", "127.0.0.1:1", "--how", "refuse", "--process", "x", "--pid", "3"}));
-  EXPECT_TRUE(at_once({"reset_peer", "listen:80"}));
-  EXPECT_FALSE(at_once({"latency", "127.0.0.1:1", "1ms"}));
-  EXPECT_FALSE(at_once({"error", "127.0.0.1:1", "ECONNRESET"}));
-  EXPECT_FALSE(at_once({"reset_peer", "127.0.0.1:1", "1s"}));
-  EXPECT_FALSE(at_once({"reset_peer", "127.0.0.1:1,!redis"})) << "whom the target knows as redis, only the target knows";
-  for (const char* how : {"unreachable", "blackhole"}) EXPECT_FALSE(at_once({"down", "127.0.0.1:1", "--how", how})) << how;
+TEST(LiveMatch, OnlyClosingRulesThatNothingNarrowsBreakLiveConnections) {
+  const auto breaks = [](std::vector<std::string> words) { return proc::breaks_live(rule(std::move(words)).rule); };
+  EXPECT_TRUE(breaks({"down", "127.0.0.1:1"}));
+  EXPECT_TRUE(breaks({"down", "127.0.0.1:1", "--how", "refuse", "--process", "x", "--pid", "3"}));
+  EXPECT_TRUE(breaks({"reset_peer", "listen:80"}));
+  EXPECT_FALSE(breaks({"latency", "127.0.0.1:1", "1ms"}));
+  EXPECT_FALSE(breaks({"error", "127.0.0.1:1", "ECONNRESET"}));
+  EXPECT_TRUE(breaks({"reset_peer", "127.0.0.1:1", "1s"})) << "then";
+  EXPECT_FALSE(breaks({"reset_peer", "127.0.0.1:1,!redis"})) << "whom the target knows as redis, only the target knows";
+  for (const char* how : {"unreachable", "blackhole"}) EXPECT_FALSE(breaks({"down", "127.0.0.1:1", "--how", how})) << how;
   for (const std::vector<std::string>& narrow : std::vector<std::vector<std::string>>{
            {"--probability", "99%"}, {"--toxicity", "50%"}, {"--when", "1+"}, {"--when", "XO"}, {"--times", "1"}, {"--after", "1KB"}, {"--space", "1KB"},
            {"--size", "..1KB"}, {"--caller", "x"}, {"--stack", "x"}, {"--thread", "x"}, {"--on", "recv"}, {"--on", "stream_in"}, {"--direction", "up"}, {"--dry-run"}}) {
     std::vector<std::string> words{"reset_peer", "127.0.0.1:1"};
     words.insert(words.end(), narrow.begin(), narrow.end());
-    EXPECT_FALSE(at_once(words)) << narrow[0];
+    EXPECT_FALSE(breaks(words)) << narrow[0];
   }
   auto paused = rule({"down", "127.0.0.1:1"});
   paused.rule.paused = 1;
-  EXPECT_FALSE(proc::breaks_at_once(paused.rule));
+  EXPECT_FALSE(proc::breaks_live(paused.rule));
 }
 
 }  // namespace
