@@ -20,15 +20,22 @@ bool any_means(const rule_view& v, abi::function_id self, std::size_t n) {
   return false;
 }
 
-void add_outstanding(void* p, long sign) {
-  if (!p || !usable_size || inside()) return;
-  const rule_view* v = current_view();
-  if (v && v->any_budget) outstanding.fetch_add(sign * static_cast<long>(usable_size(p)), std::memory_order_relaxed);
-}
 }  // namespace
 
-void note_allocated(void* p) { add_outstanding(p, 1); }
-void note_freed(void* p) { add_outstanding(p, -1); }
+long counted_of(void* p) {
+  if (!p || !usable_size || inside()) return 0;
+  const rule_view* v = current_view();
+  return v && v->any_budget ? static_cast<long>(usable_size(p)) : 0;
+}
+
+void add_counted(long bytes) { outstanding.fetch_add(bytes, std::memory_order_relaxed); }
+
+void note_allocated(void* p) {
+  if (const long bytes = counted_of(p)) add_counted(bytes);
+}
+void note_freed(void* p) {
+  if (const long bytes = counted_of(p)) add_counted(-bytes);
+}
 
 bool allocation_fails(abi::function_id self, std::size_t n, const void* caller, int& error) {
   if (inside()) return false;

@@ -122,6 +122,30 @@ int own_query(abi::function_id self, res_state state, const char* host, const vo
 bool allocation_fails(abi::function_id self, std::size_t n, const void* caller, int& error);
 void note_allocated(void* p);   // for --budget
 void note_freed(void* p);
+inline int note_aligned(void** out, int error) {
+  if (!error) note_allocated(*out);
+  return error;
+}
+long counted_of(void* p);       // as which a block stands in the count
+void add_counted(long bytes);
+
+// The old block is none of those that a budget is used up by: the new one takes its place. Where there is none, it stays.
+template <class Real>
+void* own_realloc(abi::function_id self, void* p, std::size_t n, const void* caller, Real real_call) {
+  const long old = counted_of(p);
+  if (old) add_counted(-old);
+  if (int error = 0; allocation_fails(self, n, caller, error)) {
+    if (old) add_counted(old);
+    errno = error;
+    return nullptr;
+  }
+  inside_scope work;  // libc's reallocarray calls realloc
+  void* const made = real_call();
+  work.end();
+  if (made) note_allocated(made);
+  else if (old && n) add_counted(old);
+  return made;
+}
 
 // environment.cpp
 template <class Real>

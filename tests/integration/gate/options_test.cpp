@@ -4,6 +4,7 @@
 #include "ways.hpp"
 
 #include <dlfcn.h>
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -485,6 +486,43 @@ TEST_F(Option, BudgetIsOfTheWholeProcess) {
   EXPECT_GE(made, 9);
   EXPECT_LE(made, 13) << "four may have asked at the same time";
   expect_fired(static_cast<std::uint64_t>(40 - made));
+}
+
+// Each way to get memory, again and again, and to give it back: a budget of two pieces is never used up by one.
+TEST_F(Option, ABudgetIsWhatIsHeldAtATime) {
+  constexpr std::size_t piece = 1'000'003, room = 2'500'000;
+  const std::pair<const char*, void* (*)(void*)> ways[] = {
+      {"malloc", [](void* p) { free(p); return malloc(piece); }},
+      {"calloc", [](void* p) { free(p); return calloc(1, piece); }},
+      {"realloc", [](void* p) { return realloc(p, piece); }},
+      {"reallocarray", [](void* p) { return reallocarray(p, 1, piece); }},
+      {"posix_memalign", [](void* p) { free(p); void* out = nullptr; return posix_memalign(&out, 64, piece) ? nullptr : out; }},
+      {"aligned_alloc", [](void* p) { free(p); return aligned_alloc(64, piece); }},
+      {"memalign", [](void* p) { free(p); return memalign(64, piece); }},
+      {"valloc", [](void* p) { free(p); return valloc(piece); }},
+  };
+  for (const auto& [name, get] : ways) {
+    id = s.set("enomem malloc --budget " + std::to_string(room) + "B --size 1000003B..2000006B");
+    void* volatile held = nullptr;
+    for (int i = 0; i < 50; ++i) {
+      void* const got = get(held);
+      EXPECT_NE(got, nullptr) << name << " " << i;
+      held = got;
+    }
+    expect_fired(0);
+    void* volatile second = malloc(piece);
+    EXPECT_NE(second, nullptr) << name;
+    for (int i = 1; i <= 5; ++i) {
+      void* volatile third = malloc(piece);
+      EXPECT_EQ(third, nullptr) << name << ": two are held";
+      void* volatile larger = realloc(second, 2'000'006);
+      EXPECT_EQ(larger, nullptr) << name << ": one stays beside it";
+      expect_fired(static_cast<std::uint64_t>(2 * i));
+    }
+    free(held);
+    free(second);
+    s.clear();
+  }
 }
 
 // What is used up is the process's: threads share it, and a forked child has its own.
