@@ -9,22 +9,32 @@ namespace chaos::hooks {
 namespace {
 
 // Values that rules put in place of others: callers keep the pointer, so a text once given out stays. One page each.
-struct given { std::atomic<std::uint32_t> rule; std::atomic<char*> text; };
-constexpr unsigned given_max = 64;
-constinit given replaced[given_max]{};
+struct given {
+  std::uint32_t rule;
+  char text[4096 - sizeof(std::uint32_t)];
+};
+constexpr unsigned given_max = 1024;
+constinit std::atomic<given*> replaced[given_max]{};
 
+// nullptr: there is no more room.
 char* lasting_text(const abi::rule& r, const char* text) {
-  for (given& g : replaced) {
-    std::uint32_t there = g.rule.load(std::memory_order_acquire);
-    if (there == 0 && g.rule.compare_exchange_strong(there, r.id, std::memory_order_acq_rel)) {
-      auto* copy = static_cast<char*>(sys::pages(4096));
-      if (copy) strncpy(copy, text, 4095);
-      g.text.store(copy, std::memory_order_release);
-      return copy;
+  given* fresh = nullptr;
+  char* lasting = nullptr;
+  for (std::atomic<given*>& place : replaced) {
+    given* there = place.load(std::memory_order_acquire);
+    if (!there) {
+      if (!fresh && !(fresh = static_cast<given*>(sys::pages(sizeof(given))))) break;
+      fresh->rule = r.id;
+      strncpy(fresh->text, text, sizeof fresh->text - 1);
+      if (place.compare_exchange_strong(there, fresh, std::memory_order_acq_rel)) return fresh->text;
     }
-    if (there == r.id) return g.text.load(std::memory_order_acquire);
+    if (there->rule == r.id) {
+      lasting = there->text;
+      break;
+    }
   }
-  return nullptr;
+  if (fresh) sys::unmap(fresh, sizeof(given));
+  return lasting;
 }
 
 }  // namespace
@@ -40,13 +50,18 @@ environment_change change_of(abi::function_id self, const char* name, const void
   match_endpoint(*v, e, mask);
   decision made;
   decide({.function = self, .acts_as = abi::classes::env}, mask, nullptr, *v, caller, made);
-  report_fired(made, name, 0, 0, caller);
   environment_change change = environment_change::none;
   if (made.verdict.ender) {
     const abi::rule& r = *made.verdict.ender->rule;
-    value = r.kind == abi::effect::replace ? lasting_text(r, core::pool_text(*v->bank, r.text)) : nullptr;
+    const bool replaces = r.kind == abi::effect::replace;
+    value = replaces ? lasting_text(r, core::pool_text(*v->bank, r.text)) : nullptr;
     change = value ? environment_change::replaced : environment_change::unset;
+    if (replaces && !value) {
+      undecide(made);
+      change = environment_change::none;
+    }
   }
+  report_fired(made, name, 0, 0, caller);
   errno = before;
   work.end();
   return change;

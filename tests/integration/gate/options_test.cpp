@@ -488,6 +488,28 @@ TEST_F(Option, BudgetIsOfTheWholeProcess) {
   expect_fired(static_cast<std::uint64_t>(40 - made));
 }
 
+// More rules than one page of them, one after the other, and threads that ask for the first time at one moment.
+TEST_F(Option, EveryReplacedValueIsTheRulesOwn) {
+  setenv("CHAOS_TEST_REPLACED", "own", 1);
+  for (int round = 0; round < 300 && !HasFailure(); ++round) {
+    const std::string value = "value-" + std::to_string(round);
+    id = s.set("replace env:CHAOS_TEST_REPLACED " + value);
+    std::atomic<int> ready{0}, right{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t)
+      threads.emplace_back([&] {
+        ++ready;
+        while (ready < 3) {}
+        const char* const got = std::getenv("CHAOS_TEST_REPLACED");
+        right += got && value == got;
+      });
+    for (auto& t : threads) t.join();
+    EXPECT_EQ(right, 3) << "round " << round;
+    expect_fired(3);
+    s.clear();
+  }
+}
+
 // Each way to get memory, again and again, and to give it back: a budget of two pieces is never used up by one.
 TEST_F(Option, ABudgetIsWhatIsHeldAtATime) {
   constexpr std::size_t piece = 1'000'003, room = 2'500'000;
