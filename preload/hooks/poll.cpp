@@ -232,6 +232,16 @@ bool gates_exist(const fd_set* set, int n, const rule_view& v) {
   return false;
 }
 
+// A program's set has room for as many descriptors as it says, in words as the kernel counts them; what stands behind is not its own.
+std::size_t set_bytes(int n) { return static_cast<std::size_t>(n + NFDBITS - 1) / NFDBITS * sizeof(fd_mask); }
+void take_set(fd_set& to, const fd_set* from, int n) {
+  FD_ZERO(&to);
+  if (from) memcpy(&to, from, set_bytes(n));
+}
+void give_set(fd_set* to, const fd_set& from, int n) {
+  if (to) memcpy(to, &from, set_bytes(n));
+}
+
 int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, fd_set* out, fd_set* except, const timespec* timeout, const sigset_t* mask) {
   const std::uint64_t deadline = deadline_from(timeout);
   gate_list list;
@@ -241,7 +251,10 @@ int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, f
   for (;;) {
     heal_held();
     const rule_view* v = current_view();
-    fd_set asked_in = in ? *in : none, asked_out = out ? *out : none, asked_except = except ? *except : none;
+    fd_set asked_in, asked_out, asked_except;
+    take_set(asked_in, in, n);
+    take_set(asked_out, out, n);
+    take_set(asked_except, except, n);
     list.count = 0;
     for (int fd = 0; v && fd < n; ++fd)
       if (FD_ISSET(fd, &asked_in) || FD_ISSET(fd, &asked_out)) add_if_gated(list, *v, fd, 0);
@@ -284,9 +297,9 @@ int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, f
     const bool over = deadline != never && sys::now_ns() >= deadline;
     if (seen <= 0 && !over) continue;
     list.free();
-    if (in) *in = seen > 0 ? asked_in : none;
-    if (out) *out = seen > 0 ? asked_out : none;
-    if (except) *except = seen > 0 ? asked_except : none;
+    give_set(in, seen > 0 ? asked_in : none, n);
+    give_set(out, seen > 0 ? asked_out : none, n);
+    give_set(except, seen > 0 ? asked_except : none, n);
     return seen > 0 ? seen : 0;
   }
 }
@@ -318,11 +331,13 @@ int own_select(abi::function_id self, int n, fd_set* in, fd_set* out, fd_set* ex
   timespec t{};
   if (timeout) t = {timeout->tv_sec, timeout->tv_usec * 1000};
   const int r = gated_select(self, __builtin_return_address(0), n, in, out, except, timeout ? &t : nullptr, nullptr);
-  if (timeout && r >= 0) {  // Linux tells how much was left
+  if (timeout) {  // Linux tells how much was left, also when a signal came
+    const int error = errno;
     const std::uint64_t asked = static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
     const std::uint64_t used = sys::now_ns() - start;
     const timespec left = sys::span(asked > used ? asked - used : 0);
     *timeout = {left.tv_sec, left.tv_nsec / 1000};
+    errno = error;
   }
   return r;
 }
