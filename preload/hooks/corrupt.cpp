@@ -7,11 +7,19 @@
 
 namespace chaos::hooks {
 
+void drop_copy(frame& f) {
+  if (!f.copy) return;
+  if (pop_clean_up) pop_clean_up(&f.if_cancelled, 0);
+  sys::unmap(f.copy, f.copy_bytes);
+  f.copy = nullptr;
+}
+
 bool copy_out(frame& f) {
   if (!f.c.out && !f.c.iov && !f.c.msg_out) return false;  // the kernel's own transfers, and what stdio flushes, have their bytes elsewhere
   const std::uint64_t n = least(f.moves, copy_max);
   if (!n || !(f.copy = sys::pages(n))) return false;
   f.copy_bytes = n;
+  if (pop_clean_up) push_clean_up(&f.if_cancelled, [](void* of) { sys::unmap(static_cast<frame*>(of)->copy, static_cast<frame*>(of)->copy_bytes); }, &f);
   auto* to = static_cast<unsigned char*>(f.copy);
   if (f.c.out) {
     memcpy(to, *f.c.out, n);

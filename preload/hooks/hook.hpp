@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 #include "quick_no.hpp"
+#include "preload/runtime/cancellation.hpp"
 #include "preload/runtime/decide.hpp"
 #include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/descriptors.hpp"
@@ -83,6 +84,7 @@ struct frame {
   std::uint64_t http_mask[4];   // rules that mean the HTTP message which the call carries
   void* copy;                   // pages that a corrupted send goes out of
   std::size_t copy_bytes;
+  clean_up if_cancelled;        // gives them back
   iovec iov[iov_max];
   msghdr msg;
   msghdr* asked_msg;            // the program's own, while f.msg stands in for it

@@ -206,6 +206,7 @@ road enter(frame& f) {
   if (way == road::pass && f.gathered) way = road::go;  // the rules have gone: the rest comes at once
   if (way != road::go && f.asked_msg && f.c.msg_in) *f.c.msg_in = f.asked_msg;
   if (f.c.stream && !f.c.path) way = as_stdio(f, way);
+  if (way != road::go) drop_copy(f);
   if (way == road::fail) f.made.judged.reserved.give_back_unused(true);
   work.end();
   return way;
@@ -229,7 +230,7 @@ static void close_again(abi::function_id opened_by, long result) {
 long leave(frame& f, long result, int& error) {
   inside_scope work;
   if (f.http && result > 0 && !f.peeks) http_leave(f, static_cast<std::uint64_t>(result));
-  if (f.copy) sys::unmap(f.copy, f.copy_bytes);
+  drop_copy(f);
   if (f.asked_msg) {  // give back what the kernel wrote beside the data
     if (f.c.msg_in && (result > 0 || !f.gathered)) {
       f.asked_msg->msg_namelen = f.msg.msg_namelen;

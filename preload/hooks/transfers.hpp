@@ -29,7 +29,7 @@ template <class Real>
 ssize_t own_transfer(abi::function_id self, const transfer& t, const void* caller, Real real_call) {
   if (goes_by_copy(self, t)) {
     if (void* const room = sys::pages(copy_max)) {
-      const ssize_t moved = transfer_by_copy(self, t, caller, room);
+      const ssize_t moved = wait_cancellable([&] { return transfer_by_copy(self, t, caller, room); }, [&] { sys::unmap(room, copy_max); });
       sys::unmap(room, copy_max);
       return moved;
     }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/select.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -254,6 +255,52 @@ TEST_F(Abuse, ACancelledWaitLeavesNothingBehind) {
     if (i == warm) before = mapped_pages();
   }
   EXPECT_LE(mapped_pages(), before + 16) << "each poll of so many takes more than one";
+}
+
+// A send that corrupts goes out of a copy; sendfile and its like go through one.
+TEST_F(Abuse, ACancelledSendLeavesNoCopyBehind) {
+  const temporary_folder folder;
+  const unique_fd file = open((folder.path() + "/file").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+  ASSERT_EQ(ftruncate(file, 64 << 20), 0);
+  struct sending {
+    int fd, file;
+    bool by_file;
+    std::atomic<std::uint64_t> begun{0};
+  };
+  std::size_t before = 0;
+  const int rounds = scaled(24, 200), warm = 8;
+  for (int i = 0; i < rounds && !HasFailure(); ++i) {
+    tcp_pair p;
+    const int small = 4096;
+    setsockopt(p.near, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    const auto id = s.set("corrupt " + p.target() + " --bits 1 --direction up");
+    sending all{p.near, file, i % 2 != 0};
+    pthread_t thread;
+    pthread_create(&thread, nullptr, [](void* at) -> void* {
+      auto& a = *static_cast<sending*>(at);
+      static char block[64 * 1024];
+      off_t from = 0;
+      for (;;) {
+        ++a.begun;
+        if (a.by_file) sendfile(a.fd, a.file, &from, sizeof block);
+        else send(a.fd, block, sizeof block, MSG_NOSIGNAL);
+      }
+    }, &all);
+    std::uint64_t seen = 0;
+    EXPECT_TRUE(wait_until([&] {  // until the peer, who does not read, takes no more
+      const std::uint64_t now = all.begun;
+      if (now == 0 || now != seen) { seen = now; std::this_thread::sleep_for(std::chrono::milliseconds(30)); return false; }
+      return true;
+    }));
+    pthread_cancel(thread);
+    void* outcome = nullptr;
+    pthread_join(thread, &outcome);
+    EXPECT_EQ(outcome, PTHREAD_CANCELED);
+    EXPECT_GE(s.count(id).matched, 1u);
+    s.remove(id);
+    if (i == warm) before = mapped_pages();
+  }
+  EXPECT_LE(mapped_pages(), before + 16) << "each of them is 16 pages";
 }
 
 // Two threads echo numbered bytes through a connection while rules come and go a thousand times a second.
