@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "outcome.hpp"
 #include "own.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/delay_line.hpp"
@@ -89,8 +90,9 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
   const effects::verdict& what = made.verdict;
   const bool nonblocking = sys::is_nonblocking(fd);
   const bool stream = !d || (d->role & abi::classes::streams);
-  std::uint64_t due = what.delay_ns ? made.now_ns + what.delay_ns : 0;
-  const std::uint32_t rule = made.judged.count ? made.judged.fired[0].id : 0;
+  std::uint32_t rule = 0;
+  for (unsigned i = 0; i < made.judged.count; ++i)
+    if (made.judged.fired[i].delay_ns && made.judged.fired[i].kind != abi::effect::pause && !made.judged.fired[i].dry_run) rule = made.judged.fired[i].id;
 
   if (what.end == effects::ending::crash) {
     report_fired(made, text, d ? d->ordinal : 0, 0, caller);
@@ -98,8 +100,12 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
   }
   std::int32_t pause_error = 0;
   if (!serve_pause(made, pause_error)) return finish(d, fd, made, text, caller, -pause_error);
+  const std::uint64_t from = what.pause_ns ? sys::now_ns() : made.now_ns;  // behind the pause
+  std::uint64_t due = what.delay_ns ? from + what.delay_ns : 0;
   if (due && !(nonblocking && stream)) {
-    if (hold_until(due, rule) == waited::interrupted) return finish(d, fd, made, text, caller, -EINTR);
+    const waited w = hold_until(due, rule);
+    if (w != waited::due) let_go_early(made, ~core::of(abi::effect::pause), sys::now_ns() - from);
+    if (w == waited::interrupted) return finish(d, fd, made, text, caller, -EINTR);
     due = 0;
   }
   switch (what.end) {

@@ -153,7 +153,7 @@ template <abi::function_id self, class Ret, class Make, class Real>
 }
 
 // What concerns the whole thread or process (process.cpp).
-bool serve_pause(const decision& made, std::int32_t& error);
+bool serve_pause(decision& made, std::int32_t& error);
 [[gnu::visibility("hidden")]] extern std::atomic<std::uint64_t> all_paused_until;  // pause --process-wide; 0: never
 inline bool others_paused() { return all_paused_until.load(std::memory_order_relaxed) != 0; }
 void wait_with_the_others();

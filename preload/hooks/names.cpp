@@ -1,6 +1,7 @@
 // Name resolution: delays and EAI errors, and the note of address → name that rules by name need.
 #include <string.h>
 
+#include "outcome.hpp"
 #include "own.hpp"
 #include "preload/core/prng.hpp"
 #include "preload/runtime/names.hpp"
@@ -21,9 +22,7 @@ void serve_waits(decision& made) {
   waited w;
   while ((w = hold_until(due, rule)) == waited::interrupted) {}
   if (w == waited::due) return;
-  const std::uint64_t really = sys::now_ns() - from;
-  for (unsigned i = 0; i < made.judged.count; ++i)
-    if (core::fired_rule& f = made.judged.fired[i]; f.kind != abi::effect::pause && f.delay_ns > really) f.delay_ns = really;
+  let_go_early(made, ~core::of(abi::effect::pause), sys::now_ns() - from);
 }
 
 std::uint32_t mark_of(const char* host) { return static_cast<std::uint32_t>(core::fnv1a(host)) | 1; }

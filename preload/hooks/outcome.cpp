@@ -45,4 +45,9 @@ void take_back(frame& f, core::effect_set kinds, bool dry_runs_too) {
   take_back_those(f, which);
 }
 
+void let_go_early(decision& made, core::effect_set waited, std::uint64_t really_ns) {
+  for (unsigned i = 0; i < made.judged.count; ++i)
+    if (core::fired_rule& r = made.judged.fired[i]; (core::of(r.kind) & waited) && r.delay_ns > really_ns) r.delay_ns = really_ns;
+}
+
 }  // namespace chaos::hooks

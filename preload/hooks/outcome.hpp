@@ -13,4 +13,7 @@ inline void report_here(frame& f, std::uint64_t bytes, std::uint8_t flags = 0) {
 void take_back(frame& f, core::effect_set kinds, bool dry_runs_too = true);
 void take_back_those(frame& f, std::uint32_t which);  // a bit for each of those that fired
 
+// What waited was let go, or interrupted, before its time: what is counted is what was really added, to those kinds that waited.
+void let_go_early(decision& made, core::effect_set waited, std::uint64_t really_ns);
+
 }  // namespace chaos::hooks

@@ -1,5 +1,6 @@
 // pause and crash: what a rule does to the whole thread or process, whichever call it met.
 #include "hook.hpp"
+#include "outcome.hpp"
 #include "preload/runtime/wait.hpp"
 
 namespace chaos::hooks {
@@ -12,7 +13,7 @@ constinit std::atomic<std::uint32_t> all_paused_by{0};
 
 }  // namespace
 
-bool serve_pause(const decision& made, std::int32_t& error) {
+bool serve_pause(decision& made, std::int32_t& error) {
   const effects::verdict& v = made.verdict;
   if (!v.pause_ns) return true;
   const std::uint64_t until = made.now_ns + v.pause_ns;
@@ -23,7 +24,9 @@ bool serve_pause(const decision& made, std::int32_t& error) {
     all_paused_by.store(rule, std::memory_order_relaxed);
     all_paused_until.store(until, std::memory_order_release);
   }
-  if (hold_until(until, rule) != waited::interrupted) return true;
+  const waited w = hold_until(until, rule);
+  if (w != waited::due) let_go_early(made, core::of(abi::effect::pause), sys::now_ns() - made.now_ns);
+  if (w != waited::interrupted) return true;
   error = EINTR;
   return false;
 }

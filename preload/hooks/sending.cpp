@@ -1,6 +1,7 @@
 #include "sending.hpp"
 
 #include "moves.hpp"
+#include "outcome.hpp"
 #include "own.hpp"
 #include "preload/runtime/bucket.hpp"
 #include "preload/runtime/output_hold.hpp"
@@ -26,6 +27,7 @@ bool send_through_bucket(frame& f) {
     const bool in_time = through_bucket(bucket, f.moves, rate, now, false) <= deadline;
     const waited w = hold_until(in_time ? through_bucket(bucket, f.moves, rate, now, true) : deadline, r.id);
     f.error = w == waited::interrupted ? EINTR : w == waited::due && !in_time ? EAGAIN : 0;
+    if (w != waited::due || !in_time) let_go_early(f.made, core::of(abi::effect::bandwidth), sys::now_ns() - now);
     return !f.error;
   }
   std::uint64_t piece = effects::bandwidth::bytes_in(effects::bandwidth::piece_ns, rate) + 1;

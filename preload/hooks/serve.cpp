@@ -79,14 +79,11 @@ bool serve_delay(frame& f) {
   std::uint32_t rule = 0;
   for (unsigned i = 0; i < f.made.judged.count; ++i)
     if (f.made.judged.fired[i].delay_ns) rule = f.made.judged.fired[i].id;
-  const std::uint64_t due = f.made.now_ns + delay, deadline = f.acts_as & out_data ? deadline_of(f.c.fd, SO_SNDTIMEO, f.made.now_ns) : ~std::uint64_t{0};
+  const std::uint64_t from = f.made.verdict.pause_ns ? sys::now_ns() : f.made.now_ns;  // behind the pause
+  const std::uint64_t due = from + delay, deadline = f.acts_as & out_data ? deadline_of(f.c.fd, SO_SNDTIMEO, f.made.now_ns) : ~std::uint64_t{0};
   const waited w = hold_until(least(due, deadline), rule);
   const bool too_late = w == waited::due && deadline < due;
-  if (w != waited::due || too_late) {  // let go early: what is counted is what was really added
-    const std::uint64_t really = sys::now_ns() - f.made.now_ns;
-    for (unsigned i = 0; i < f.made.judged.count; ++i)
-      f.made.judged.fired[i].delay_ns = least(f.made.judged.fired[i].delay_ns, really);
-  }
+  if (w != waited::due || too_late) let_go_early(f.made, ~core::of(abi::effect::pause), sys::now_ns() - from);
   f.error = w == waited::interrupted ? EINTR : too_late ? EAGAIN : 0;
   return !f.error;
 }

@@ -150,6 +150,54 @@ TEST_F(Meanwhile, ARuleThatGoesOrComesDuringTheWaitDoesNotAct) {
   EXPECT_EQ(errno, ETIMEDOUT);
 }
 
+TEST_F(Meanwhile, ADelayBeginsBehindAPause) {
+  listener l;
+  tcp_pair p;
+  const sockaddr_in at = loopback(l.port);
+  const unique_fd caller = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  s.set_all({"pause 127.0.0.0/8 40ms --on connect,send", "latency 127.0.0.0/8 50ms --on connect,send"}, ids);
+  EXPECT_TRUE(on_time(time_of([&] { return connect(caller, generic(at), sizeof at); }).ms, 90));
+  EXPECT_TRUE(on_time(time_of([&] { return send(p.near, "x", 1, MSG_NOSIGNAL); }).ms, 90));
+  EXPECT_EQ(s.count(ids[0]).delayed_ns, 80'000'000u);
+  EXPECT_EQ(s.count(ids[1]).delayed_ns, 100'000'000u);
+}
+
+// What is let go early was held for as long as it was, and by the rule that held it.
+TEST_F(Meanwhile, WhatARemovedRuleHeldIsCountedAsLongAsItWas) {
+  listener l;
+  tcp_pair p;
+  const sockaddr_in at = loopback(l.port);
+  const std::string there = "127.0.0.1:" + std::to_string(l.port);
+  struct held { std::string rule; std::function<long()> call; };
+  const unique_fd caller = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const std::string block(100'000, 'x');
+  const held all[] = {
+      {"latency " + there + " 5s --on connect", [&] { return connect(caller, generic(at), sizeof at); }},
+      {"pause " + p.target() + " 5s --on send", [&] { return send(p.near, "x", 1, MSG_NOSIGNAL); }},
+      {"latency " + p.target() + " 5s --direction up", [&] { return send(p.near, "x", 1, MSG_NOSIGNAL); }},
+      {"bandwidth " + p.target() + " 10KB/s --direction up", [&] { return send(p.near, block.data(), block.size(), MSG_NOSIGNAL); }},
+  };
+  for (const held& h : all) {
+    SCOPED_TRACE(h.rule);
+    std::vector<std::uint32_t> both;
+    s.set_all({"observe 127.0.0.0/8", h.rule}, both);
+    std::thread remover([&] {
+      EXPECT_TRUE(wait_until([&] { return s.count(both[1]).matched == 1; }));
+      s.remove(both[0]);  // that one holds nobody
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      s.remove(both[1]);
+    });
+    const timed t = time_of(h.call);
+    remover.join();
+    EXPECT_GE(t.result, 0) << strerrorname_np(t.error);
+    EXPECT_TRUE(on_time(t.ms, 100 - 5));
+    EXPECT_EQ(s.count(both[1]).fired, 1u);
+    EXPECT_LE(s.count(both[1]).delayed_ns, static_cast<std::uint64_t>(t.ms * 1e6));
+    EXPECT_GE(s.count(both[1]).delayed_ns, 90'000'000u);
+    s.clear();
+  }
+}
+
 // Which rules match a connection is known by their places. Who waits since before they changed must not go by those.
 class MeanwhileIn : public Meanwhile, public testing::WithParamInterface<way> {};
 INSTANTIATE_TEST_SUITE_P(By, MeanwhileIn, testing::ValuesIn(all_ways), [](const auto& info) { return name_of(info.param); });
