@@ -26,6 +26,7 @@ constinit pool<delay_line, 16 * 1024> lines;
 delay_line* take_line() {
   delay_line* const l = lines.take();
   if (!l) return nullptr;
+  l->epoch = 0;
   l->consumed = l->seen = l->latest_due_ns = l->end_due_ns = l->last_arrival_ns = 0;
   l->first = l->count = l->step = l->rule = l->blackhole_rule = l->bandwidth_rule = 0;
   l->blackhole_until_ns = l->rate = l->empty_ns = 0;
@@ -217,6 +218,18 @@ std::uint64_t take_charge(descriptor& d, delay_line& line, std::uint64_t now_ns)
 
 namespace {
 
+// What was read while no rule was in force nobody has seen: what lies in the queue now may be anything, and is looked at anew.
+void go_on(delay_line& line, const rule_view& v, std::uint64_t now) {
+  if (line.epoch == v.epoch) return;
+  if (line.epoch && !(line.rule && rule_in_force(line.rule, now))) {
+    line.consumed = line.seen = line.latest_due_ns = 0;
+    line.count = 0;
+    line.end_seen = line.head_judged = line.head_lost = line.head_twice = false;
+    line.head_overtakers = 0;
+  }
+  line.epoch = v.epoch;
+}
+
 // Nothing comes, until the rule goes or the connection closes.
 bool stands_still(descriptor& d, int fd, delay_line& line, std::uint64_t now, due& out) {
   if (!rule_in_force(line.blackhole_rule, now)) {
@@ -297,6 +310,7 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
   delay_line* const line = line_of(d);
   if (!line) { unlock(d); return out; }
   const std::uint64_t now = sys::now_ns();
+  go_on(*line, v, now);
   if (line->blackhole_rule && stands_still(d, fd, *line, now, out)) { unlock(d); return out; }
   if (d.role & abi::classes::datagrams) {
     out = look_at_datagrams(d, fd, *line, v, function, caller);

@@ -17,6 +17,7 @@ struct delay_line {
   static constexpr unsigned stamps_max = 128;
   struct stamp { std::uint64_t upto; std::uint64_t due_ns; };
   std::atomic<std::uint32_t> in_use;
+  std::uint32_t epoch;                // of the rules when it was last looked at (rule_view)
   std::uint64_t consumed;             // bytes read since the line began
   std::uint64_t seen;                 // consumed + queued, at the latest look
   std::uint64_t latest_due_ns;        // order is kept: nothing is due before what came before it

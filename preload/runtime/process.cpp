@@ -43,11 +43,12 @@ bool meant_for_us(const abi::rule& r, const abi::rule_bank& bank) {
   return !r.process_glob || process_is(core::pool_text(bank, r.process_glob));
 }
 
-void fill(rule_view& v, std::uint32_t generation) {
+void fill(rule_view& v, std::uint32_t generation, const rule_view& before) {
   const abi::rule_bank& bank = page->banks[generation % 2];
   v.bank = &bank;
   v.classes = 0;
   v.any_arrival = v.any_by_time = v.any_budget = false;
+  v.epoch = before.epoch + (!before.classes || generation != before.generation.load(std::memory_order_relaxed) + 1);
   v.newest = 0;
   for (unsigned w = 0; w < 4; ++w) v.mask[w] = v.memory[w] = 0;
   core::endpoint allocation;
@@ -91,7 +92,7 @@ const rule_view* current_view() {
     if (views[newest % 4].generation.load(std::memory_order_relaxed) != generation) {
       v = &views[(newest + 1) % 4];
       v->generation.store(0, std::memory_order_relaxed);
-      fill(*v, generation);
+      fill(*v, generation, views[newest % 4]);
       if (bank_unchanged(*v)) {
         latest.store(newest + 1, std::memory_order_release);
         if (report && self.attach_index)

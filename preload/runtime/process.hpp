@@ -33,6 +33,7 @@ struct rule_view {
   abi::class_set asked;          // what they act on
   std::uint64_t mask[4];
   std::uint64_t memory[4];       // those about allocations
+  std::uint32_t epoch;           // grows with each view before which calls may have gone by unseen, as no rule was meant for us
   std::uint32_t newest;          // the highest id among all rules
   bool any_arrival;              // a rule that delays arriving data: waits must be gated
   bool any_by_time;              // a rule by which a connection ends, or goes on, though nothing happens on it: who waits looks now and then

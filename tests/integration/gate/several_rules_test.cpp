@@ -202,6 +202,28 @@ TEST_F(Meanwhile, WhatARemovedRuleHeldIsCountedAsLongAsItWas) {
 class MeanwhileIn : public Meanwhile, public testing::WithParamInterface<way> {};
 INSTANTIATE_TEST_SUITE_P(By, MeanwhileIn, testing::ValuesIn(all_ways), [](const auto& info) { return name_of(info.param); });
 
+// What a rule held when it went is read while none is in force. What comes under the next one is not mistaken for it.
+TEST_P(MeanwhileIn, WhatWasReadBetweenTwoRulesIsNotWhatComesUnderTheSecond) {
+  for (const over o : all_transports) {
+    SCOPED_TRACE(name_of(o));
+    channel c(o);
+    const auto first = delay(c.target, 5000);
+    c.tell("before");
+    pollfd p{c.near, POLLIN, 0};
+    EXPECT_EQ(poll(&p, 1, 5), 0);
+    EXPECT_EQ(s.count(first).fired, 1u);
+    s.clear();
+    EXPECT_EQ(read_by(c.near, GetParam(), 6, !is_stream(o)), "before");
+    const auto second = delay(c.target, 25);
+    const double start = monotonic_ms();
+    c.tell("behind");
+    EXPECT_EQ(read_by(c.near, GetParam(), 6, !is_stream(o)), "behind");
+    EXPECT_TRUE(on_time(monotonic_ms() - start, 25));
+    EXPECT_EQ(s.count(second).fired, 1u);
+    s.clear();
+  }
+}
+
 TEST_P(MeanwhileIn, AWaitGoesByTheRulesOfNow) {
   tcp_pair p, other;
   const auto mine = s.set("latency " + p.target() + " 20ms");
