@@ -94,6 +94,10 @@ struct reservations {
   }
 };
 
+// Kinds whose time is added to a delay; the others that have one hold in ways of their own.
+inline constexpr effect_set delaying_effects = of(abi::effect::latency) | of(abi::effect::loss) | of(abi::effect::partition) | of(abi::effect::slow_close);
+constexpr bool holds(const fired_rule& f) { return f.delay_ns && !f.dry_run && (of(f.kind) & delaying_effects); }
+
 struct judgement {
   unsigned count = 0;
   unsigned matched = 0;            // rules that were asked, the first 16 of them by counter slot

@@ -92,7 +92,7 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
   const bool stream = !d || (d->role & abi::classes::streams);
   std::uint32_t rule = 0;
   for (unsigned i = 0; i < made.judged.count; ++i)
-    if (made.judged.fired[i].delay_ns && made.judged.fired[i].kind != abi::effect::pause && !made.judged.fired[i].dry_run) rule = made.judged.fired[i].id;
+    if (core::holds(made.judged.fired[i])) rule = made.judged.fired[i].id;
 
   if (what.end == effects::ending::crash) {
     report_fired(made, text, d ? d->ordinal : 0, 0, caller);
@@ -104,7 +104,7 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
   std::uint64_t due = what.delay_ns ? from + what.delay_ns : 0;
   if (due && !(nonblocking && stream)) {
     const waited w = hold_until(due, rule);
-    if (w != waited::due) let_go_early(made, ~core::of(abi::effect::pause), sys::now_ns() - from);
+    if (w != waited::due) let_go_early(made, core::delaying_effects, sys::now_ns() - from);
     if (w == waited::interrupted) return finish(d, fd, made, text, caller, -EINTR);
     due = 0;
   }

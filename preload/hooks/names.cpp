@@ -17,12 +17,12 @@ void serve_waits(decision& made) {
   if (!made.verdict.delay_ns) return;
   std::uint32_t rule = 0;
   for (unsigned i = 0; i < made.judged.count; ++i)
-    if (made.judged.fired[i].kind != abi::effect::pause && made.judged.fired[i].delay_ns && !made.judged.fired[i].dry_run) rule = made.judged.fired[i].id;
+    if (core::holds(made.judged.fired[i])) rule = made.judged.fired[i].id;
   const std::uint64_t from = sys::now_ns(), due = made.now_ns + made.verdict.pause_ns + made.verdict.delay_ns;
   waited w;
   while ((w = hold_until(due, rule)) == waited::interrupted) {}
   if (w == waited::due) return;
-  let_go_early(made, ~core::of(abi::effect::pause), sys::now_ns() - from);
+  let_go_early(made, core::delaying_effects, sys::now_ns() - from);
 }
 
 std::uint32_t mark_of(const char* host) { return static_cast<std::uint32_t>(core::fnv1a(host)) | 1; }

@@ -19,7 +19,7 @@ bool serve_pause(decision& made, std::int32_t& error) {
   const std::uint64_t until = made.now_ns + v.pause_ns;
   std::uint32_t rule = 0;
   for (unsigned i = 0; i < made.judged.count; ++i)
-    if (made.judged.fired[i].kind == abi::effect::pause) rule = made.judged.fired[i].id;
+    if (made.judged.fired[i].kind == abi::effect::pause && !made.judged.fired[i].dry_run) rule = made.judged.fired[i].id;
   if (v.pause_all) {
     all_paused_by.store(rule, std::memory_order_relaxed);
     all_paused_until.store(until, std::memory_order_release);

@@ -16,7 +16,7 @@ bool hand_over(frame& f, std::uint64_t delay) {
   const descriptor& d = *f.d;
   if ((d.kind != descriptor_kind::tcp && d.kind != descriptor_kind::unix_stream) || d.listening || f.c.how == SHUT_RD) return false;
   for (unsigned i = 0; i < f.made.judged.count; ++i)
-    if (f.made.judged.fired[i].delay_ns && !f.made.judged.fired[i].dry_run)
+    if (core::holds(f.made.judged.fired[i]))
       return close_later(f.c.fd, f.made.judged.fired[i].id, f.made.now_ns + delay, f.c.how);
   return false;
 }
@@ -72,18 +72,18 @@ bool serve_delay(frame& f) {
   }
   if (nonblocking(f) && f.d && (f.d->role & cls::data)) {
     for (unsigned i = 0; i < f.made.judged.count; ++i)
-      if (f.made.judged.fired[i].delay_ns) f.d->charge_rule.store(f.made.judged.fired[i].id, std::memory_order_relaxed);
+      if (core::holds(f.made.judged.fired[i])) f.d->charge_rule.store(f.made.judged.fired[i].id, std::memory_order_relaxed);
     f.d->charge_ns.fetch_add(delay, std::memory_order_relaxed);
     return true;
   }
   std::uint32_t rule = 0;
   for (unsigned i = 0; i < f.made.judged.count; ++i)
-    if (f.made.judged.fired[i].delay_ns) rule = f.made.judged.fired[i].id;
+    if (core::holds(f.made.judged.fired[i])) rule = f.made.judged.fired[i].id;
   const std::uint64_t from = f.made.verdict.pause_ns ? sys::now_ns() : f.made.now_ns;  // behind the pause
   const std::uint64_t due = from + delay, deadline = f.acts_as & out_data ? deadline_of(f.c.fd, SO_SNDTIMEO, f.made.now_ns) : ~std::uint64_t{0};
   const waited w = hold_until(least(due, deadline), rule);
   const bool too_late = w == waited::due && deadline < due;
-  if (w != waited::due || too_late) let_go_early(f.made, ~core::of(abi::effect::pause), sys::now_ns() - from);
+  if (w != waited::due || too_late) let_go_early(f.made, core::delaying_effects, sys::now_ns() - from);
   f.error = w == waited::interrupted ? EINTR : too_late ? EAGAIN : 0;
   return !f.error;
 }

@@ -117,7 +117,7 @@ void judge_head(accept_gate& g, descriptor& d, const rule_view& v, abi::function
   head.is_told = false;
   for (unsigned i = 0; i < head.made.judged.count; ++i) {
     head.told[i] = injection_of(head.made.judged.fired[i]);
-    if (head.told[i].delay_ns) head.rule = head.told[i].rule;
+    if (core::holds(head.made.judged.fired[i])) head.rule = head.told[i].rule;
   }
 }
 

@@ -80,8 +80,14 @@ void judge_head(descriptor& d, int fd, delay_line& line, const rule_view& v, abi
   if (due_ns < line.latest_due_ns) due_ns = line.latest_due_ns;
   line.latest_due_ns = due_ns;
   line.overtake_until_ns = due_ns + effects::reorder::patience_ns;
-  if (made.judged.count) line.rule = made.judged.fired[0].id;
-  else if (!charge) line.rule = 0;
+  if (made.judged.count) {
+    const core::fired_rule* holder = &made.judged.fired[0];
+    for (unsigned i = 0; i < made.judged.count; ++i)
+      if (core::holds(made.judged.fired[i]) || &made.judged.fired[i] == made.verdict.bandwidth) holder = &made.judged.fired[i];
+    line.rule = holder->id;
+  } else if (!charge) {
+    line.rule = 0;
+  }
   if (made.judged.count) {
     char room[sizeof abi::event::text];
     const char* text = room;

@@ -70,7 +70,7 @@ std::uint64_t judge_arrival(descriptor& d, int fd, delay_line& line, const rule_
          caller, made);
   const std::uint64_t delay = made.verdict.delay_ns;
   for (unsigned i = 0; i < made.judged.count; ++i) {
-    if (made.judged.fired[i].kind != abi::effect::bandwidth && made.judged.fired[i].delay_ns) line.rule = made.judged.fired[i].id;
+    if (core::holds(made.judged.fired[i])) line.rule = made.judged.fired[i].id;
   }
   if (const core::fired_rule* b = made.verdict.bandwidth) {
     line.bandwidth_rule = b->id;

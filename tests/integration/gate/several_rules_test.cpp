@@ -36,6 +36,33 @@ TEST_P(Several, DelaysAdd) {
   }
 }
 
+// What is held is held by the rule that delays it. Another one that matched, and goes, lets nothing go.
+TEST_P(Several, WhoHoldsNobodyLetsNobodyGo) {
+  for (const over o : all_transports)
+    for (const char* const other : {"latency {} 900ms --dry-run", "duplicate {} 100%"}) {
+      if (is_stream(o) && std::string(other).starts_with("duplicate")) continue;
+      SCOPED_TRACE(name_of(o) + ", " + other);
+      channel c(o);
+      std::string words = other;
+      words.replace(words.find("{}"), 2, c.target);
+      std::vector<std::string> rules = {"latency " + c.target + " 120ms", words};
+      if (!is_stream(o)) std::swap(rules[0], rules[1]);
+      fault(rules);
+      const std::size_t mine = is_stream(o) ? 0 : 1;
+      const double start = monotonic_ms();
+      c.tell("hello");
+      std::thread remover([&] {
+        EXPECT_TRUE(wait_until([&] { return s.count(ids[mine]).fired == 1; }));
+        s.remove(ids[1 - mine]);
+      });
+      EXPECT_EQ(read_by(c.near, GetParam(), 5, !is_stream(o)), "hello");
+      EXPECT_TRUE(on_time(monotonic_ms() - start, 120));
+      remover.join();
+      s.clear();
+      ids.clear();
+    }
+}
+
 TEST_P(Several, TheFirstErrorEndsTheList) {
   tcp_pair p;
   if (GetParam() != way::blocking) set_nonblocking(p.near);
