@@ -29,8 +29,8 @@ int wait_until_due(abi::function_id self, descriptor& d, int listener, bool nonb
     const due q = look(d, listener, *v, self, caller);
     if (!q.gated || q.bytes) return 0;
     if (nonblocking) {
-      if (!q.next_ns) return 0;  // nobody is there: the kernel says so itself
-      refire(listener);
+      if (q.next_ns) refire(listener);
+      else if (!q.empty) return 0;
       return EAGAIN;
     }
     if (sys::now_ns() >= deadline) return EAGAIN;

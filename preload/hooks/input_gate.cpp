@@ -76,8 +76,9 @@ road pass_gate(frame& f, int fd, bool datagrams) {
     if (!q.gated || q.end) return road::go;
     if (q.bytes && q.bytes >= needed) return take_due(q);
     if (nonblocking(f)) {
-      if (!q.next_ns) return road::go;  // nothing is there: the kernel says so itself
-      refire(fd);
+      // Nothing was there, and asking the kernel once more could give what has come since, before it is due.
+      if (!q.next_ns && !q.empty) return road::go;
+      if (q.next_ns) refire(fd);
       f.error = EAGAIN;
       return road::fail;
     }

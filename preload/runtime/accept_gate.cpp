@@ -169,7 +169,8 @@ due look_at_connections(descriptor& d, int fd, const rule_view& v, abi::function
   accept_gate* g = gate_of(d);
   if (!g) { unlock(d); return out; }
   out.gated = true;
-  const std::uint64_t now = sys::now_ns(), total = g->taken + waiting(d, fd);
+  const std::uint64_t there = waiting(d, fd), total = g->taken + there, now = sys::now_ns();
+  out.empty = there == 0;
   if (total < g->seen)
     if (const unsigned ours = accepting_now(*g); total + ours < g->seen) leave_to_others(*g, g->seen - total - ours);
   stamp_arrivals(*g, total, now);

@@ -115,10 +115,14 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
       out.bytes = ~std::uint64_t{0};
       return out;
     }
-    const std::uint64_t now = sys::now_ns();
     pollfd p{fd, POLLIN, 0};
     const timespec none{0, 0};
-    if (sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) <= 0) { line.head_judged = false; return out; }
+    if (sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) <= 0) {
+      line.head_judged = false;
+      out.empty = true;
+      return out;
+    }
+    const std::uint64_t now = sys::now_ns();  // not before: what has come is not older than that
     if (p.revents & (POLLERR | POLLHUP)) { out.end = true; out.bytes = ~std::uint64_t{0}; return out; }
     if (!line.head_judged) judge_head(d, fd, line, v, function, caller, now);
     if (line.head_lost) {

@@ -44,8 +44,12 @@ delay_line* take_line() {
 }
 
 // What the kernel holds: bytes, and whether an end, error or hang-up stands behind them.
-struct queue { std::uint64_t bytes; bool end; };
-queue queued(const descriptor& d, int fd) {
+struct queue {
+  std::uint64_t bytes;
+  bool end;
+  bool empty;  // nothing of either, when it was looked at
+};
+queue queued(const descriptor& d, int fd, bool expected = false) {
   // The poll first: what is readable then is still counted after it. The other way round a byte that comes in between
   // would make a stream "readable without bytes", which is what its end looks like.
   pollfd p{fd, POLLIN | POLLRDHUP, 0};
@@ -54,11 +58,15 @@ queue queued(const descriptor& d, int fd) {
   int n = 0;
   const unsigned long request = d.kind == descriptor_kind::tcp ? SIOCINQ : FIONREAD;
   if (sys::control(fd, request, &n) != 0 || n < 0) n = 0;
+  // SIOCINQ counts no further than an urgent byte, which a read passes over.
+  if (d.kind == descriptor_kind::tcp && n == 0 && (expected || (ready > 0 && (p.revents & POLLIN))))
+    if (const long behind = sys::call(SYS_recvfrom, fd, nullptr, std::size_t{1} << 30, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT, nullptr, nullptr); behind > 0)
+      n = static_cast<int>(behind);
   const bool hup = ready > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
   // Streams of sockets say so themselves, and another thread may have read between the two questions.
   const bool says_so = d.kind == descriptor_kind::tcp || d.kind == descriptor_kind::unix_stream || d.kind == descriptor_kind::udp;
   const bool empty_but_readable = ready > 0 && (p.revents & POLLIN) && n == 0 && !says_so;
-  return {static_cast<std::uint64_t>(n), hup || empty_but_readable};
+  return {static_cast<std::uint64_t>(n), hup || empty_but_readable, ready == 0 && n == 0};
 }
 
 // Delay for what just arrived, by the rules in force; reports each injection.
@@ -309,16 +317,19 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
   if (!lock(d)) return out;
   delay_line* const line = line_of(d);
   if (!line) { unlock(d); return out; }
-  const std::uint64_t now = sys::now_ns();
-  go_on(*line, v, now);
-  if (line->blackhole_rule && stands_still(d, fd, *line, now, out)) { unlock(d); return out; }
+  const std::uint64_t before = sys::now_ns();
+  go_on(*line, v, before);
+  if (line->blackhole_rule && stands_still(d, fd, *line, before, out)) { unlock(d); return out; }
   if (d.role & abi::classes::datagrams) {
     out = look_at_datagrams(d, fd, *line, v, function, caller);
     unlock(d);
     return out;
   }
   if (d.kind == descriptor_kind::tcp) out.least = d.own_threshold;  // polls of unix sockets do not look at it
-  const queue q = queued(d, fd);
+  const queue q = queued(d, fd, line->seen > line->consumed);
+  const std::uint64_t now = sys::now_ns();  // not before: what has come is not older than that
+  // A pipe that nobody has opened to write looks the same, and is at its end.
+  out.empty = q.empty && (d.kind == descriptor_kind::tcp || d.kind == descriptor_kind::unix_stream);
   std::uint64_t total = line->consumed + q.bytes;
   if (total < line->seen) {  // bytes left by a road that we do not see (splice, another process): the line moves on
     line->consumed += line->seen - total;

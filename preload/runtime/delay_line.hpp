@@ -58,6 +58,7 @@ struct due {
   bool end = false;               // end of stream or error may be seen now
   bool gated = false;             // a delay is in force on this connection
   bool blocked = false;           // black-holed: nothing is due until the rule is gone
+  bool empty = false;             // nothing was there to be read: what has come since was not looked at
   std::uint64_t least = 1;        // fewer bytes are nothing to be told of (the program's own SO_RCVLOWAT)
   std::uint64_t ends_ns = 0;      // the connection is reset then; 0: nobody knows of that
   bool undue() const { return gated && bytes < least && !end && next_ns != 0; }
