@@ -154,8 +154,7 @@ road enter_inside(frame& f) {
     f.pending = __fpending(f.c.stream);
   }
   if (!f.view) {
-    if ((row & cls::datagram_in) && f.c.fd >= 0 && static_cast<unsigned>(f.c.fd) < descriptor_count &&
-        datagram_waits(f.d = &descriptor_table[f.c.fd])) {  // its rule has gone
+    if ((row & cls::datagram_in) && f.c.fd >= 0 && (f.d = entry_if_any(f.c.fd)) && datagram_waits(f.d)) {  // its rule has gone
       f.peeks = f.c.flags && (*f.c.flags & MSG_PEEK);
       f.d->line.load(std::memory_order_relaxed)->overtakers_left = 0;
       if (road way; reorder_enter(f, way)) return way;

@@ -21,7 +21,11 @@ constinit unsigned descriptor_count = 0;
 
 namespace {
 
-constinit std::atomic<descriptor*> table{nullptr};
+// Address space counts where a program limits its own (RLIMIT_AS): the part that nearly every descriptor lies in is as small as
+// it may be, and what lies beyond is had when there is such a descriptor. Pages are touched as descriptors are used.
+constexpr unsigned low_most = 16, low_least = 10;          // as powers of two
+constinit std::atomic<std::uintptr_t> low{0};              // where that part is, and in the lowest bits which power of two it holds
+constinit std::atomic<descriptor*> beyond{nullptr};
 
 // Connections so far to each endpoint: what makes a connection's ordinal.
 struct endpoint_counter { std::atomic<std::uint64_t> key; std::atomic<std::uint32_t> count; };
@@ -39,20 +43,38 @@ std::uint32_t next_connection(std::uint64_t key) {
   return 1;
 }
 
-descriptor* the_table() {
-  descriptor* t = table.load(std::memory_order_acquire);
-  if (t) return t;
-  const std::size_t bytes = sizeof(descriptor) * descriptor_max;  // address space only; touched as descriptors are used
-  auto* fresh = static_cast<descriptor*>(sys::pages(bytes));
-  if (!fresh) return nullptr;
-  if (!table.compare_exchange_strong(t, fresh, std::memory_order_acq_rel)) {
-    sys::unmap(fresh, bytes);
-    return t;
+struct low_part { descriptor* entries; unsigned count; };
+low_part low_part_of(std::uintptr_t word) {
+  return {reinterpret_cast<descriptor*>(word & ~std::uintptr_t{0xfff}), word ? 1u << (word & 0xfff) : 0};
+}
+
+low_part the_low_part() {
+  std::uintptr_t there = low.load(std::memory_order_acquire);
+  if (there) return low_part_of(there);
+  unsigned power = low_most;
+  void* fresh = nullptr;
+  while (power >= low_least && !(fresh = sys::pages(sizeof(descriptor) << power))) power -= 2;
+  if (!fresh) return {};
+  if (!low.compare_exchange_strong(there, reinterpret_cast<std::uintptr_t>(fresh) | power, std::memory_order_acq_rel)) {
+    sys::unmap(fresh, sizeof(descriptor) << power);
+    return low_part_of(there);
   }
-  descriptor_table = fresh;
+  descriptor_table = static_cast<descriptor*>(fresh);
   std::atomic_thread_fence(std::memory_order_release);
-  descriptor_count = descriptor_max;
-  return fresh;
+  descriptor_count = 1u << power;
+  return {descriptor_table, descriptor_count};
+}
+
+descriptor* entry_beyond(unsigned index, unsigned count) {
+  descriptor* t = beyond.load(std::memory_order_acquire);
+  if (!t) {
+    const std::size_t bytes = sizeof(descriptor) * count;
+    auto* const fresh = static_cast<descriptor*>(sys::pages(bytes));
+    if (!fresh) return nullptr;
+    if (beyond.compare_exchange_strong(t, fresh, std::memory_order_acq_rel)) t = fresh;
+    else sys::unmap(fresh, bytes);
+  }
+  return &t[index];
 }
 
 void begin_identity(descriptor& d, std::uint64_t inode) {
@@ -165,8 +187,18 @@ bool lock(descriptor& d) { return take_word(d.busy); }
 void unlock(descriptor& d) { give_word(d.busy); }
 
 descriptor* entry_of(int fd) {
-  descriptor* t = the_table();
-  return t && fd >= 0 && static_cast<unsigned>(fd) < descriptor_max ? &t[fd] : nullptr;
+  const auto n = static_cast<unsigned>(fd);
+  const low_part t = the_low_part();
+  if (!t.entries || n >= descriptor_max) return nullptr;
+  return n < t.count ? &t.entries[n] : entry_beyond(n - t.count, descriptor_max - t.count);
+}
+
+descriptor* entry_if_any(int fd) {
+  const auto n = static_cast<unsigned>(fd);
+  const low_part t = low_part_of(low.load(std::memory_order_acquire));
+  if (n < t.count) return &t.entries[n];
+  descriptor* const more = n < descriptor_max ? beyond.load(std::memory_order_acquire) : nullptr;
+  return more ? &more[n - t.count] : nullptr;
 }
 
 void match_endpoint(const rule_view& v, const core::endpoint& e, std::uint64_t (&mask)[4]) {
@@ -254,23 +286,24 @@ void nothing_concerns(int fd) {
 }
 
 void forget(int fd) {
-  if (static_cast<unsigned>(fd) >= descriptor_count) return;
+  descriptor* const d = entry_if_any(fd);
+  if (!d) return;
   forget_absent(fd);
-  if (descriptor_table[fd].set_loaded.load(std::memory_order_relaxed) && !in_vfork_child()) {
-    descriptor_table[fd].set_loaded.store(false, std::memory_order_relaxed);
+  if (d->set_loaded.load(std::memory_order_relaxed) && !in_vfork_child()) {
+    d->set_loaded.store(false, std::memory_order_relaxed);
     forget_set(fd);
   }
-  if (descriptor_table[fd].head.load(std::memory_order_relaxed) == 0 && descriptor_table[fd].inode == 0) return;
+  if (d->head.load(std::memory_order_relaxed) == 0 && d->inode == 0) return;
   if (in_vfork_child()) return;
-  descriptor& d = descriptor_table[fd];
-  if (!lock(d)) { d.head.store(0, std::memory_order_release); return; }
-  begin_identity(d, 0);
-  d.head.store(0, std::memory_order_release);
-  unlock(d);
+  if (!lock(*d)) { d->head.store(0, std::memory_order_release); return; }
+  begin_identity(*d, 0);
+  d->head.store(0, std::memory_order_release);
+  unlock(*d);
 }
 
 void forget_range(unsigned first, unsigned last) {
-  for (unsigned fd = first; fd <= last && fd < descriptor_count; ++fd) {
+  const unsigned end = beyond.load(std::memory_order_relaxed) ? descriptor_max : descriptor_count;
+  for (unsigned fd = first; fd <= last && fd < end; ++fd) {
     // Untouched parts of the table are holes: reading them would make them real.
     if (fd % 4096 == 0 && fd > 65536) break;
     forget(static_cast<int>(fd));
@@ -278,7 +311,7 @@ void forget_range(unsigned first, unsigned last) {
 }
 
 void reclassify(int fd) {
-  if (static_cast<unsigned>(fd) < descriptor_count) descriptor_table[fd].head.store(0, std::memory_order_release);
+  if (descriptor* const d = entry_if_any(fd)) d->head.store(0, std::memory_order_release);
 }
 
 namespace {
@@ -318,10 +351,10 @@ void note_accept(int fd) {
 void reset_after_fork() {
   this_thread.tid = 0;
   begin_counts_anew();
-  descriptor* t = table.load(std::memory_order_relaxed);
+  const low_part t = low_part_of(low.load(std::memory_order_relaxed));
   // Only entries that are in use can be held; they lie in the low part, which is already touched.
-  for (unsigned i = 0; t && i < 4096; ++i)
-    if (t[i].inode) t[i].busy.store(0, std::memory_order_relaxed);
+  for (unsigned i = 0; i < t.count && i < 4096; ++i)
+    if (t.entries[i].inode) t.entries[i].busy.store(0, std::memory_order_relaxed);
 }
 
 }  // namespace chaos

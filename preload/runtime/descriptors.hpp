@@ -152,6 +152,7 @@ void forget(int fd);                       // closed, or another thing from now 
 void forget_range(unsigned first, unsigned last);
 void reclassify(int fd);                   // the same thing, but what it is has changed (connect, bind)
 descriptor* entry_of(int fd);              // no classification; nullptr when untracked
+descriptor* entry_if_any(int fd);          // nullptr when it has none yet, too
 
 // A connection begins: its endpoint is known and its ordinal is given out now, in the order of the calls.
 descriptor* note_connect(int fd, const sockaddr* to, socklen_t n);
