@@ -5,6 +5,7 @@
 #include "own.hpp"
 #include "preload/runtime/closing.hpp"
 #include "preload/runtime/connection.hpp"
+#include "preload/runtime/held_elsewhere.hpp"
 #include "preload/runtime/output_hold.hpp"
 #include "preload/runtime/wait.hpp"
 
@@ -19,6 +20,21 @@ bool hand_over(frame& f, std::uint64_t delay) {
     if (core::holds(f.made.judged.fired[i]))
       return close_later(f.c.fd, f.made.judged.fired[i].id, f.made.now_ns + delay, f.c.how);
   return false;
+}
+
+// What closes nothing ends nothing that a peer could see late: a listener, and a descriptor of which there is another.
+std::uint64_t without_an_end(frame& f, std::uint64_t delay) {
+  bool asked = false;
+  std::uint64_t of_ends = 0;
+  for (unsigned i = 0; i < f.made.judged.count; ++i) {
+    const core::fired_rule& r = f.made.judged.fired[i];
+    if (r.kind != abi::effect::slow_close) continue;
+    asked = true;
+    if (!r.dry_run) of_ends += r.delay_ns;
+  }
+  if (!asked || f.function == abi::function_id::shutdown || (!f.d->listening && !held_elsewhere(*f.d, f.c.fd))) return delay;
+  take_back(f, core::of(abi::effect::slow_close));
+  return delay - of_ends;
 }
 
 void end_connection(frame& f) {
@@ -63,7 +79,8 @@ bool meet_black_hole(frame& f, road& way) {
 }  // namespace
 
 bool serve_delay(frame& f) {
-  const std::uint64_t delay = f.made.verdict.delay_ns;
+  std::uint64_t delay = f.made.verdict.delay_ns;
+  if ((f.acts_as & cls::close) && f.d) delay = without_an_end(f, delay);
   if (!delay) return true;
   if ((f.acts_as & cls::close) && f.d->kind != descriptor_kind::file && sys::is_nonblocking(f.c.fd)) {  // an event loop closes: it must not sleep
     f.handed_over = hand_over(f, delay);
