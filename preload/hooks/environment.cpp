@@ -1,6 +1,5 @@
-// The environment, and system calls by number.
+// The environment.
 #include <string.h>
-#include <sys/syscall.h>
 
 #include "own.hpp"
 #include "preload/runtime/environment.hpp"
@@ -95,15 +94,6 @@ void edit_environment(char** envp) {
     *to++ = *from;
   }
   *to = nullptr;
-}
-
-long own_syscall(long number, long a, long b, long c, long d, long e, long f) {
-  if (number == SYS_io_uring_setup) {  // can not be interposed: told that there is none, a program falls back to what we see
-    const rule_view* v = current_view();
-    if (report && self.attach_index) report->attached[self.attach_index - 1].limits.fetch_or(abi::attach_limits::io_uring, std::memory_order_relaxed);
-    if (v && (v->classes & (abi::classes::data | abi::classes::connect | abi::classes::accept))) { errno = ENOSYS; return -1; }
-  }
-  return real.syscall(number, a, b, c, d, e, f);
 }
 
 }  // namespace chaos::hooks

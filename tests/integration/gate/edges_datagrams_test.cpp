@@ -78,5 +78,33 @@ TEST_F(Gate, ReadinessToSendIsToldBesideADatagramThatIsGone) {
   EXPECT_EQ(s.count(id).fired, 3u);
 }
 
+// As libuv does it, and with it bind9.
+TEST_F(Gate, OfDatagramsThatAreTakenAndSentByNumberEachIsDelayedAndCounted) {
+  udp_pair p;
+  set_nonblocking(p.near);
+  const auto in = delay(p.target(), 20), out = s.set("observe " + p.target() + " --on sendmmsg");
+  const unique_fd set(epoll_create1(EPOLL_CLOEXEC));
+  epoll_event e{};
+  e.events = EPOLLIN;
+  ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, p.near, &e), 0);
+  for (int i = 1; i <= 3; ++i) {
+    char b[16];
+    iovec part{b, sizeof b};
+    mmsghdr m[2]{};
+    m[0].msg_hdr.msg_iov = m[1].msg_hdr.msg_iov = &part;
+    m[0].msg_hdr.msg_iovlen = m[1].msg_hdr.msg_iovlen = 1;
+    const double start = monotonic_ms();
+    put(p.far, "hello");
+    ASSERT_EQ(epoll_wait(set, &e, 1, 2000), 1);
+    EXPECT_TRUE(on_time(monotonic_ms() - start, 20));
+    ASSERT_EQ(syscall(SYS_recvmmsg, static_cast<int>(p.near), m, 2, 0, nullptr), 1);
+    EXPECT_EQ(std::string(b, m[0].msg_len), "hello");
+    EXPECT_EQ(s.count(in).fired, static_cast<std::uint64_t>(i));
+    part.iov_len = 5;
+    ASSERT_EQ(syscall(SYS_sendmmsg, static_cast<int>(p.near), m, 1, 0), 1);
+    EXPECT_EQ(s.count(out).fired, static_cast<std::uint64_t>(i));
+  }
+}
+
 }  // namespace
 }  // namespace chaos::gate

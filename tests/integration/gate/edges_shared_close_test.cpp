@@ -1,6 +1,7 @@
 // slow_close is about the end that a peer sees: what closes one of several descriptors of a connection brings none about.
 #include "gate.hpp"
 
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 namespace chaos::gate {
@@ -17,6 +18,13 @@ TEST_F(SharedClose, OfOneOfTwoIsPrompt) {
   EXPECT_LT(time_of([&] { return close(again); }).ms, delay_ms / 2);
   EXPECT_EQ(s.count(id).fired, 0u);
   EXPECT_TRUE(on_time(time_of([&] { return close(p.near.release()); }).ms, delay_ms));
+  EXPECT_EQ(s.count(id).fired, 1u);
+}
+
+TEST_F(SharedClose, ByNumberIsAsByName) {  // as libuv closes
+  tcp_pair p;
+  const auto id = s.set("slow_close " + p.target() + " " + std::to_string(delay_ms) + "ms");
+  EXPECT_TRUE(on_time(time_of([&] { return syscall(SYS_close, p.near.release()); }).ms, delay_ms));
   EXPECT_EQ(s.count(id).fired, 1u);
 }
 
