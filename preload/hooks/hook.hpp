@@ -55,7 +55,6 @@ enum class road : std::uint8_t {
   done       // frame::result without a real call
 };
 
-inline constexpr int beside_the_queue = MSG_OOB | MSG_ERRQUEUE;  // receives that have nothing to do with what arrives in order
 inline constexpr unsigned iov_max = 16;
 inline constexpr std::size_t copy_max = 64 * 1024;  // a corrupted send moves at most so much at once: a legal short write
 
@@ -159,8 +158,6 @@ inline bool others_paused() { return all_paused_until.load(std::memory_order_rel
 void wait_with_the_others();
 [[noreturn]] void end_process(const decision& made);  // report first
 
-// Our own work in this thread: hooks reached from it pass through.
-inline bool inside() { return this_thread.depth != 0; }
 struct inside_scope {
   inside_scope() { ++this_thread.depth; }
   void end() { --this_thread.depth; }  // by hand: no destructor across a cancellation point

@@ -253,7 +253,7 @@ long leave(frame& f, long result, int& error) {
     else if (moved) corrupt_in(f, reads_stdio ? moved : least(moved, f.moves));
   }
   if (f.d && input && f.c.stream) consumed_unseen(*f.d, f.c.fd);
-  if (f.d && output && moved) owner_window(*f.d).add(f.d->out_bytes, moved);
+  if (f.d && output && moved) add_to(*f.d, f.d->out_bytes, moved);
   if (f.d && f.made.verdict.limited && moved >= f.made.verdict.limit && !f.peeks) end_at_limit(f);
   if (f.d && f.c.stream) note_counted(f);
   if (!moved && f.made.judged.count) take_back(f, core::of(abi::effect::corrupt));

@@ -1,20 +1,11 @@
 #include "quick_no.hpp"
 
-#include <errno.h>
-#include <sys/socket.h>
-
 #include "hook.hpp"
 #include "preload/runtime/delay_line.hpp"
-#include "preload/runtime/lanes.hpp"
-#include "preload/runtime/owner.hpp"
 
 namespace chaos::hooks {
 
 namespace {
-
-constexpr quick_answer common_road{};
-
-constexpr std::uint64_t ask_the_rule = ~std::uint64_t{0};  // sole_rule::chance
 
 // From its second match on a rule is settled here: the first is told at once, which is the common road's to do.
 core::rule_state* known_state(std::atomic<std::uint32_t>& head, const sole_rule& sole) {
@@ -23,24 +14,36 @@ core::rule_state* known_state(std::atomic<std::uint32_t>& head, const sole_rule&
   return is_of_one_scope(state) ? &state : nullptr;
 }
 
-// The state of a connection is kept beside the rule.
-[[gnu::noinline]] core::rule_state* keep_state(descriptor& d, sole_rule& sole, std::uint64_t head) {
-  if (!lock(d)) return nullptr;
-  core::rule_state* state = nullptr;
-  if (d.head.load(std::memory_order_relaxed) == head && (state = known_state(d.states, sole))) __atomic_store_n(&sole.state, state, __ATOMIC_RELAXED);
+// What is kept beside the rule, as long as it is that rule. False: it no longer is.
+template <class Keep>
+bool keep(descriptor& d, std::uint64_t head, Keep keep_it) {
+  if (!lock(d)) return false;
+  const bool same = d.head.load(std::memory_order_relaxed) == head && page_generation() == generation_of(head) && keep_it();
   unlock(d);
+  return same;
+}
+
+// The state of a connection.
+core::rule_state* keep_state(descriptor& d, sole_rule& sole, std::uint64_t head) {
+  core::rule_state* state = nullptr;
+  keep(d, head, [&] {
+    if ((state = known_state(d.states, sole))) __atomic_store_n(&sole.state, state, __ATOMIC_RELAXED);
+    return state != nullptr;
+  });
   return state;
 }
 
-[[gnu::noinline]] bool fires_by_rule(const descriptor& d, const sole_rule& sole, const core::rule_state& state, std::uint64_t head, std::uint64_t operation) {
-  const abi::rule& r = page->banks[generation_of(head) % 2].rules[sole.place - 1];
-  return core::would_fire(r, state, operation, [&] { return d.role & abi::classes::file_io ? key_in_thread(r) : sole.key; }, 0);
-}
+const abi::rule& rule_of(const sole_rule& sole, std::uint64_t head) { return page->banks[generation_of(head) % 2].rules[sole.place - 1]; }
 
-bool fires(const descriptor& d, const sole_rule& sole, const core::rule_state& state, std::uint64_t head, std::uint64_t operation) {
-  if (!sole.chance) return false;
-  if (sole.chance == ask_the_rule) return fires_by_rule(d, sole, state, head, operation);
-  return sole.chance >= abi::certain || core::draws(sole.key, operation).chance(sole.chance);
+// Does the trigger say no to this operation, and to how many that follow? Nothing it looks at changes until it fires, so that
+// the connection need not ask again for all of them.
+bool look_ahead(const sole_rule& sole, const core::rule_state& state, std::uint64_t head, std::uint64_t operation, std::uint64_t& quiet_until) {
+  constexpr unsigned at_once = 32;
+  const abi::rule& r = rule_of(sole, head);
+  const auto fires = [&](std::uint64_t n) { return core::would_fire(r, state, n, [&] { return sole.key; }, 0); };
+  quiet_until = r.chance ? operation : UINT64_MAX;
+  for (unsigned i = 0; r.chance && i < at_once && !fires(quiet_until); ++i) ++quiet_until;
+  return operation < quiet_until;
 }
 
 // The rule that is to be asked may have been another one while we looked.
@@ -49,65 +52,82 @@ bool still(const descriptor& d, std::uint64_t head) {
   return d.head.load(std::memory_order_relaxed) == head;
 }
 
+// Of a word that only this thread changes.
+bool advance_alone(std::atomic<std::uint64_t>& word, std::uint64_t& from) {
+#if defined(__x86_64__)
+  bool done;
+  asm volatile("cmpxchgq %3, %1" : "=@cce"(done), "+m"(word), "+a"(from) : "r"(from + 1));  // one instruction: no signal comes between
+  return done;
+#else
+  return word.compare_exchange_strong(from, from + 1, std::memory_order_relaxed);
+#endif
+}
+
 // Operations on files are counted in the thread's own states.
-[[gnu::noinline]] quick_answer ask_about_file(descriptor& d, const sole_rule& sole, std::uint64_t head) {
+quick_answer ask_about_file(const descriptor& d, const sole_rule& sole, std::uint64_t head) {
   core::rule_state* const state = known_state(states_of_this_thread(), sole);
-  if (!state) return common_road;
+  if (!state) return nullptr;
   std::uint64_t operation = state->operations.load(std::memory_order_relaxed);
-  const quick_answer no{state, sole.slot, true, false, true};
-  const bool yes = sole.chance && fires_by_rule(d, sole, *state, head, operation + 1);
-  return !yes && still(d, head) && exchange_alone(state->operations, operation, operation + 1) ? no : common_road;
+  const abi::rule& r = rule_of(sole, head);
+  if (core::would_fire(r, *state, operation + 1, [&] { return key_in_thread(r); }, 0) || !still(d, head) || !advance_alone(state->operations, operation)) return nullptr;
+  return state;
+}
+
+quick_answer ask_about_stream(descriptor& d, sole_rule& sole, std::uint64_t head) {
+  core::rule_state* state = __atomic_load_n(&sole.state, __ATOMIC_RELAXED);
+  if (!state && !(state = keep_state(d, sole, head))) return nullptr;
+  std::uint64_t operation = state->operations.load(std::memory_order_relaxed);
+  std::uint64_t quiet_until = sole.quiet_until.load(std::memory_order_relaxed);
+  const bool asks = operation + 1 >= quiet_until;
+  if (asks && !look_ahead(sole, *state, head, operation + 1, quiet_until)) return nullptr;
+  if (state->rule.load(std::memory_order_relaxed) != sole.id || !still(d, head)) return nullptr;
+  if (asks && !keep(d, head, [&] { sole.quiet_until.store(quiet_until, std::memory_order_relaxed); return true; })) return nullptr;
+  if (!state->operations.compare_exchange_strong(operation, operation + 1, std::memory_order_relaxed)) return nullptr;  // somebody was faster
+  return state;
 }
 
 }  // namespace
 
 quick_answer ask_quickly(descriptor& d, std::uint64_t function, abi::class_set row, int flags) {
-  if (inside() || !fork_witness || !fork_witness->load(std::memory_order_relaxed)) return common_road;
+  if (inside() || !fork_witness->load(std::memory_order_relaxed)) return nullptr;
   const std::uint64_t head = d.head.load(std::memory_order_acquire);
-  if (generation_of(head) != page_generation() || !(head & row) || flags & (MSG_PEEK | beside_the_queue)) return common_road;
-  if (reinterpret_cast<std::uintptr_t>(d.line.load(std::memory_order_relaxed)) | d.connect_due_ns.load(std::memory_order_relaxed) |
-      d.send_due_ns.load(std::memory_order_relaxed) | d.charge_ns.load(std::memory_order_relaxed) | d.broken.load(std::memory_order_relaxed) |
-      d.redirected.load(std::memory_order_relaxed))
-    return common_road;
+  if (generation_of(head) != page_generation() || !(head & row) || flags & (MSG_PEEK | beside_the_queue) || !is_plain(d)) return nullptr;
   const abi::class_set acts_as = row & d.role;
-  const bool input = acts_as & abi::classes::stream_in, file = acts_as & (abi::classes::file_io | abi::classes::sync);
-  sole_rule& sole = acts_as & (abi::classes::stream_in | abi::classes::file_io) ? d.sole_in : d.sole_out;
-  if (!sole.place || sole.pid != self.pid) return common_road;
-  if (file && sole.functions & function) return ask_about_file(d, sole, head);
-  const std::int32_t owner = d.owner.load(std::memory_order_relaxed);
-  if (!file && (owner != this_thread.tid || !owner) && owner != shared_by_threads) return common_road;
-  if (!(sole.functions & function)) return still(d, head) ? quick_answer{nullptr, sole.slot, true, input, file} : common_road;
-
-  core::rule_state* state = __atomic_load_n(&sole.state, __ATOMIC_RELAXED);
-  if (!state && !(state = keep_state(d, sole, head))) return common_road;
-  const quick_answer no{state, sole.slot, true, input, false};
-  std::uint64_t operation = state->operations.load(std::memory_order_relaxed);
-  if (state->rule.load(std::memory_order_relaxed) != sole.id || fires(d, sole, *state, head, operation + 1) || !still(d, head)) return common_road;
-  return owner_window(d).advance(state->operations, operation) ? no : common_road;
+  const bool file = acts_as & (abi::classes::file_io | abi::classes::sync);
+  sole_rule& sole = sole_of(d, acts_as);
+  if (!sole.place || sole.pid != self.pid) return nullptr;
+  if (!file)
+    if (const std::int32_t owner = d.owner.load(std::memory_order_relaxed); owner != this_thread.tid && owner != shared_by_threads) return nullptr;
+  if (!(sole.functions & function)) return still(d, head) ? nobody_asked : nullptr;
+  return file ? ask_about_file(d, sole, head) : ask_about_stream(d, sole, head);
 }
 
 namespace {
 
-// Nothing was there: no operation. Or the call failed in another way, which is one that moved nothing.
-[[gnu::noinline]] void settle_failed(quick_answer a, descriptor& d) {
-  if (!a.state) return;
-  if (!a.input || errno != EAGAIN) return count_calls(a.slot, 1, 0);
-  owner_window(d).add(a.state->operations, ~std::uint64_t{0});
+// The rule may be gone by now, and another one have its counters.
+void count_unless_changed(const sole_rule& sole, quick_answer asked, std::uint64_t moved) {
+  const unsigned slot = sole.slot;
+  if (asked != nobody_asked && report->rules[slot].rule.load(std::memory_order_relaxed) == asked->rule.load(std::memory_order_relaxed)) count_calls(slot, 1, moved);
 }
 
 }  // namespace
 
-long settle(quick_answer a, descriptor& d, long result) {
-  if (result < 0) {
-    settle_failed(a, d);
-    return result;
-  }
+long settle_failed(const sole_rule& sole, quick_answer asked, long result) {
+  count_unless_changed(sole, asked, 0);
+  return result;
+}
+
+long settle_otherwise(descriptor& d, quick_answer asked, bool input, long result) {
   const std::uint64_t moved = static_cast<std::uint64_t>(result);
-  if (a.state) count_calls(a.slot, 1, moved);
-  if (a.file) return result;
-  if (!a.input) owner_window(d).add(d.out_bytes, moved);
-  else if (!d.line.load(std::memory_order_relaxed)) owner_window(d).add(d.in_bytes, moved);
+  count_unless_changed(input ? d.sole_in : d.sole_out, asked, moved);
+  if (!input) add_to(d, d.out_bytes, moved);
+  else if (!d.line.load(std::memory_order_relaxed)) add_to(d, d.in_bytes, moved);
   else consumed(d, moved);
+  return result;
+}
+
+long settle_file(const sole_rule& sole, quick_answer asked, long result) {
+  count_unless_changed(sole, asked, result < 0 ? 0 : static_cast<std::uint64_t>(result));
   return result;
 }
 

@@ -1,25 +1,71 @@
 // The usual fate of a call on a matched connection or file: one rule is asked, or none, and its trigger says no. That is settled
-// here, in a few dozen instructions, before the call and after it. Whatever else may be the matter goes the common road, and nothing
-// has been counted for it yet.
+// here, in a few dozen instructions, before the call and after it: in two steps, of which the first knows only streams that one
+// thread uses and is compiled into each hook. Whatever else may be the matter goes the common road, and nothing has been
+// counted for it yet.
 #pragma once
+#include <sys/socket.h>
+
 #include "preload/runtime/descriptors.hpp"
+#include "preload/runtime/errno_here.hpp"
+#include "preload/runtime/lanes.hpp"
+#include "preload/runtime/owner.hpp"
 #include "preload/runtime/states.hpp"
 
 namespace chaos::hooks {
 
-// What is remembered while the call is made. In two registers.
-struct quick_answer {
-  core::rule_state* state;       // where the operation was counted; nullptr: no rule is about this function
-  std::uint16_t slot;            // of the rule's counters
-  bool no;                       // the call is to be made, and then settled; false: the common road
-  bool input, file;
-};
+// What is remembered while the call is made, in one register: where the operation was counted. nullptr: the common road.
+using quick_answer = core::rule_state*;
+inline const quick_answer nobody_asked = reinterpret_cast<quick_answer>(1);  // to be made and settled, but no rule is about this function
 
+// Nothing is under way that a call would have to wait for or be told of.
+static_assert(offsetof(descriptor, redirected) == offsetof(descriptor, broken) + 1 && sizeof(std::atomic<bool>) == 1);
+[[gnu::always_inline]] inline bool is_plain(const descriptor& d) {
+  std::uint16_t broken_or_redirected;
+  __builtin_memcpy(&broken_or_redirected, &d.broken, sizeof broken_or_redirected);
+  return !(reinterpret_cast<std::uintptr_t>(d.line.load(std::memory_order_relaxed)) | d.connect_due_ns.load(std::memory_order_relaxed) |
+           d.send_due_ns.load(std::memory_order_relaxed) | d.charge_ns.load(std::memory_order_relaxed) | broken_or_redirected);
+}
+
+// Step one. The descriptor's rules are known to be those of the page.
+[[gnu::always_inline]] inline quick_answer ask_alone(descriptor& d, const sole_rule& sole, std::uint64_t function) {
+  if (__builtin_expect(fork_witness->load(std::memory_order_relaxed) != sole.stream_of || !is_plain(d), 0)) return nullptr;
+  if (__builtin_expect(!(sole.functions & function), 0)) return !inside() && owns(d) ? nobody_asked : nullptr;
+  const quick_answer state = __atomic_load_n(&sole.state, __ATOMIC_RELAXED);
+  std::uint64_t before;
+  if (__builtin_expect(!state || !take_as_owner(d, state->operations, before), 0)) return nullptr;
+  if (__builtin_expect(before + 1 < sole.quiet_until.load(std::memory_order_relaxed), 1)) return state;
+  add_to(d, state->operations, ~std::uint64_t{0});
+  return nullptr;
+}
+
+// The rule of a call that acts in these classes here.
+inline sole_rule& sole_of(descriptor& d, abi::class_set acts_as) { return acts_as & (abi::classes::stream_in | abi::classes::file_io) ? d.sole_in : d.sole_out; }
+
+// Step two: files, streams that several threads use, and where a trigger has to be looked at.
 // `function`: its quick_bit. `row`: its classes. `flags`: of a receive; 0 where there are none.
 quick_answer ask_quickly(descriptor& d, std::uint64_t function, abi::class_set row, int flags);
 
-// After a call that the rule said no to: what it moved. An input that found nothing was no operation. Returns `result`.
-long settle(quick_answer a, descriptor& d, long result);
+// After a call that the rule said no to: what it moved. They return `result`.
+long settle_failed(const sole_rule& sole, quick_answer asked, long result);
+long settle_file(const sole_rule& sole, quick_answer asked, long result);
+long settle_otherwise(descriptor& d, quick_answer asked, bool input, long result);  // rules were changed meanwhile, or arrivals are held
+[[gnu::always_inline]] inline long settle(descriptor& d, quick_answer asked, bool input, long result) {
+  const sole_rule& sole = input ? d.sole_in : d.sole_out;
+  if (__builtin_expect_with_probability(result < 0, input, 0.6)) {
+    if (!input || __builtin_expect(errno_here() != EAGAIN, 0)) return settle_failed(sole, asked, result);
+    // Nothing was there: no operation.
+    if (__builtin_expect(asked != nobody_asked && asked->rule.load(std::memory_order_relaxed) == sole.id, 1)) add_to(d, asked->operations, ~std::uint64_t{0});
+    return result;
+  }
+  const std::uint64_t moved = static_cast<std::uint64_t>(result);
+  if (__builtin_expect(generation_of(d.head.load(std::memory_order_relaxed)) != page->generation.load(std::memory_order_relaxed) || (input && d.line.load(std::memory_order_relaxed)), 0) ||
+      (__builtin_expect(asked != nobody_asked, 1) && __builtin_expect(__atomic_load_n(&sole.state, __ATOMIC_RELAXED) != asked || !add_on_this_cpu(*sole.lane, 1, moved), 0)))
+    return settle_otherwise(d, asked, input, result);
+  add_to(d, input ? d.in_bytes : d.out_bytes, moved);
+  return result;
+}
+
+inline constexpr int beside_the_queue = MSG_OOB | MSG_ERRQUEUE;  // receives that have nothing to do with what arrives in order
 
 // The flags of a receive, among the arguments that follow the descriptor: the last int.
 inline int flags_among() { return 0; }

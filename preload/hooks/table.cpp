@@ -92,25 +92,54 @@ int changed(int fd, int result) {
 
 #define CHAOS_SPREAD(...) __VA_ARGS__
 
-// The one rule that is to be asked says no → libc, and what it moved is counted. Else the common road, by a jump.
+// The one rule that is to be asked says no → libc, and what it moved is counted. Else the common road, by a jump. In two steps
+// (quick_no.hpp), for descriptors whose rules are known.
 template <abi::function_id self, class Ret, class... Rest>
-[[gnu::always_inline]] inline Ret matched(Ret (*const& real_call)(int, Rest...), Ret (*slow)(int, Rest...), int fd, Rest... rest) {
+[[gnu::always_inline]] inline Ret shared(Ret (*const& real_call)(int, Rest...), Ret (*slow)(int, Rest...), int fd, Rest... rest) {
+  constexpr abi::class_set mine = abi::function_table[static_cast<unsigned>(self)].classes;
   if constexpr (is_quick(self)) {
-    constexpr abi::class_set mine = abi::function_table[static_cast<unsigned>(self)].classes;
-    if (static_cast<unsigned>(fd) < descriptor_count && !(brings_descriptors(rest) || ...)) {
-      descriptor& d = descriptor_table[fd];
-      const quick_answer answer = ask_quickly(d, quick_bit(self), mine, has_receive_flags(mine) ? flags_among(rest...) : 0);
-      if (answer.no) return static_cast<Ret>(settle(answer, d, static_cast<long>(real_call(fd, rest...))));
+    descriptor& d = descriptor_table[fd];
+    const quick_answer answer = ask_quickly(d, quick_bit(self), mine, has_receive_flags(mine) ? flags_among(rest...) : 0);
+    if (answer) {
+      const abi::class_set acts_as = mine & d.role;
+      const long result = static_cast<long>(real_call(fd, rest...));
+      if (acts_as & (abi::classes::file_io | abi::classes::sync)) return static_cast<Ret>(settle_file(sole_of(d, acts_as), answer, result));
+      return static_cast<Ret>(settle(d, answer, acts_as & abi::classes::stream_in, result));
     }
   }
   return slow(fd, rest...);
 }
 template <abi::function_id self, class Ret, class... All>
-[[gnu::always_inline]] inline Ret matched(Ret (*const&)(All...), Ret (*slow)(All...), All... all) { return slow(all...); }
+[[gnu::always_inline]] inline Ret shared(Ret (*const&)(All...), Ret (*slow)(All...), All... all) { return slow(all...); }
 
-#define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                      \
-  [[gnu::noinline]] returns matched_##symbol parameters {                                                           \
-    return matched<abi::function_id::symbol>(real.symbol, &slow_##symbol, CHAOS_SPREAD arguments);                  \
+#define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                      \
+  [[gnu::noinline]] returns shared_##symbol parameters {                                            \
+    return shared<abi::function_id::symbol>(real.symbol, &slow_##symbol, CHAOS_SPREAD arguments);   \
+  }
+#define HOOK HOOK_ABI
+#include "chaos/abi/functions.def"
+#undef HOOK
+#undef HOOK_ABI
+
+template <abi::function_id self, class Ret, class... Rest>
+[[gnu::always_inline]] inline Ret matched(Ret (*const& real_call)(int, Rest...), Ret (*otherwise)(int, Rest...), int fd, Rest... rest) {
+  constexpr abi::class_set mine = abi::function_table[static_cast<unsigned>(self)].classes;
+  if constexpr (is_quick(self) && (mine & abi::classes::streams) != 0) {
+    constexpr bool input = (mine & abi::classes::stream_in) != 0;
+    descriptor& d = descriptor_table[fd];
+    if (!has_receive_flags(mine) || !(flags_among(rest...) & (MSG_PEEK | beside_the_queue))) {
+      const quick_answer answer = ask_alone(d, input ? d.sole_in : d.sole_out, quick_bit(self));
+      if (__builtin_expect(answer != nullptr, 1)) return static_cast<Ret>(settle(d, answer, input, static_cast<long>(real_call(fd, rest...))));
+    }
+  }
+  return otherwise(fd, rest...);
+}
+template <abi::function_id self, class Ret, class... All>
+[[gnu::always_inline]] inline Ret matched(Ret (*const&)(All...), Ret (*otherwise)(All...), All... all) { return otherwise(all...); }
+
+#define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                      \
+  [[gnu::noinline, gnu::aligned(64), gnu::section(".text.hook_" #symbol)]] returns matched_##symbol parameters {                                           \
+    return matched<abi::function_id::symbol>(real.symbol, &shared_##symbol, CHAOS_SPREAD arguments); \
   }
 #define HOOK HOOK_ABI
 #include "chaos/abi/functions.def"
@@ -121,7 +150,7 @@ template <abi::function_id self, class Ret, class... All>
 #define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...) \
   [[gnu::noinline, gnu::cold]] returns waiting_##symbol parameters {           \
     wait_with_the_others();                                                    \
-    return matched_##symbol arguments;                                         \
+    return slow_##symbol arguments;                                            \
   }
 #define HOOK HOOK_ABI
 #include "chaos/abi/functions.def"
@@ -130,17 +159,24 @@ template <abi::function_id self, class Ret, class... All>
 
 // Armed: no rule can match this descriptor → straight to libc. A function of its own, so that the hook stays as short
 // as it is; reached and left by jumps.
+enum class rules_on : std::uint8_t { unknown, none, some };
 template <abi::function_id self, class First, class... Rest>
-[[gnu::always_inline]] inline bool short_way(First first, Rest... rest) {
-  if constexpr (moves_over_one(self) && __is_same(First, int))
-    return !(brings_descriptors(rest) || ...) && surely_unmatched(first, abi::function_table[static_cast<unsigned>(self)].classes);
-  return false;
+[[gnu::always_inline]] inline rules_on look_up(First first, Rest... rest) {
+  if constexpr (moves_over_one(self) && __is_same(First, int)) {
+    if (static_cast<unsigned>(first) >= descriptor_count || (brings_descriptors(rest) || ...)) return rules_on::unknown;
+    const std::uint64_t head = descriptor_table[first].head.load(std::memory_order_relaxed);
+    if (generation_of(head) != page->generation.load(std::memory_order_relaxed)) return rules_on::unknown;
+    return head & abi::function_table[static_cast<unsigned>(self)].classes ? rules_on::some : rules_on::none;
+  }
+  return rules_on::unknown;
 }
 #define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                      \
-  [[gnu::noinline]] returns armed_##symbol parameters {                                                             \
+  [[gnu::noinline, gnu::section(".text.hook_" #symbol)]] returns armed_##symbol parameters {                                                             \
     if (__builtin_expect(others_paused(), 0)) return waiting_##symbol arguments;                                    \
-    if (short_way<abi::function_id::symbol>(CHAOS_SPREAD arguments)) return real.symbol arguments;                  \
-    return matched_##symbol arguments;                                                                              \
+    const rules_on those = look_up<abi::function_id::symbol>(CHAOS_SPREAD arguments);                               \
+    if (those == rules_on::none) return real.symbol arguments;                                                      \
+    if (those == rules_on::some) return matched_##symbol arguments;                                                 \
+    return slow_##symbol arguments;                                                                                 \
   }
 #define HOOK HOOK_ABI
 #include "chaos/abi/functions.def"
@@ -152,7 +188,7 @@ template <abi::function_id self, class First, class... Rest>
 
 #define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                      \
   extern "C" [[gnu::visibility("default")]] returns chaos_##symbol parameters __asm__(#symbol);                      \
-  extern "C" returns chaos_##symbol parameters {                                                                      \
+  extern "C" [[gnu::section(".text.hook_" #symbol)]] returns chaos_##symbol parameters {                                                                      \
     constexpr chaos::abi::class_set mine = chaos::abi::function_table[static_cast<unsigned>(chaos::abi::function_id::symbol)].classes; \
     if (!chaos::hooks::always_awake(mine) &&                                                                          \
         __builtin_expect(!(chaos::page->armed_classes.load(std::memory_order_relaxed) & mine), 1))                   \

@@ -371,7 +371,7 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
 }
 
 void consumed(descriptor& d, std::uint64_t bytes) {
-  owner_window(d).add(d.in_bytes, bytes);
+  add_to(d, d.in_bytes, bytes);
   if (!d.line.load(std::memory_order_acquire) || !lock(d)) return;
   delay_line* const line = d.line.load(std::memory_order_acquire);  // unless it was closed meanwhile
   if (!line) return unlock(d);

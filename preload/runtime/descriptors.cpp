@@ -77,6 +77,15 @@ descriptor* entry_beyond(unsigned index, unsigned count) {
   return &t[index];
 }
 
+void clear(sole_rule& sole) {
+  sole.place = 0;
+  sole.stream_of = -1;
+  sole.functions = 0;
+  sole.pid = 0;
+  __atomic_store_n(&sole.state, nullptr, __ATOMIC_RELAXED);
+  sole.quiet_until.store(0, std::memory_order_relaxed);
+}
+
 void begin_identity(descriptor& d, std::uint64_t inode) {
   if (const delay_line* line = d.line.load(std::memory_order_acquire); line && line->threshold) thresholds::take_back(d.inode);
   d.inode = inode;
@@ -90,8 +99,8 @@ void begin_identity(descriptor& d, std::uint64_t inode) {
   d.role = 0;
   d.text[0] = 0;
   d.owner.store(0, std::memory_order_relaxed);
-  d.owner_inside.store(0, std::memory_order_relaxed);
-  d.sole_in.place = d.sole_out.place = 0;
+  clear(d.sole_in);
+  clear(d.sole_out);
   d.in_bytes.store(0, std::memory_order_relaxed);
   d.out_bytes.store(0, std::memory_order_relaxed);
   d.stdio_in.store(0, std::memory_order_relaxed);
@@ -158,21 +167,29 @@ bool looks_only_at_its_state(const abi::rule& r, bool file) {
 void find_sole_rules(descriptor& d, const rule_view& v, unsigned rules) {
   for (const bool input : {true, false}) {
     sole_rule& sole = input ? d.sole_in : d.sole_out;
-    sole = {};
+    clear(sole);
     const bool file = d.role & abi::classes::file_io;
     const abi::class_set way = d.http_rules ? 0 : d.role & (input ? abi::classes::stream_in | abi::classes::file_io : abi::classes::stream_out | abi::classes::sync);
-    if (!way) continue;
-    unsigned found = 0;
-    sole.place = abi::rule_max + 1;  // nobody is asked, until one is found
-    sole.pid = self.pid;
-    for (unsigned i = 0; i < rules; ++i) {
+    if (!way || !report) continue;
+    const abi::rule* only = nullptr;
+    unsigned place = abi::rule_max + 1;  // nobody is asked, until one is found
+    for (unsigned i = 0; i < rules && place; ++i) {
       const abi::rule& r = v.bank->rules[i];
       if (!(d.mask[i / 64] >> (i % 64) & 1) || !(r.classes & way)) continue;
-      if (found++ || !looks_only_at_its_state(r, file)) { sole.place = 0; break; }
-      const bool chance_only = r.toxicity >= abi::certain && !r.when.pattern_length && !r.when.first && r.times == UINT64_MAX;
-      sole = {.place = static_cast<std::uint16_t>(i + 1), .slot = static_cast<std::uint16_t>(r.slot), .pid = self.pid, .id = r.id,
-              .functions = quick_functions_of(r), .key = key_of(r, d), .chance = chance_only ? r.chance : ~std::uint64_t{0}, .state = nullptr};
+      place = only || !looks_only_at_its_state(r, file) ? 0 : i + 1;
+      only = &r;
     }
+    if (!place) continue;
+    if (only) {
+      sole.id = only->id;
+      sole.functions = quick_functions_of(*only);
+      sole.key = key_of(*only, d);
+      sole.slot = static_cast<std::uint16_t>(only->slot);
+      sole.lane = &report->lanes[0][sole.slot];
+    }
+    sole.pid = self.pid;
+    sole.place = static_cast<std::uint16_t>(place);
+    if (way & abi::classes::streams) sole.stream_of = self.pid;
   }
 }
 
@@ -349,7 +366,7 @@ void note_accept(int fd) {
 }
 
 void reset_after_fork() {
-  this_thread.tid = 0;
+  this_thread.tid = unknown_tid;
   begin_counts_anew();
   const low_part t = low_part_of(low.load(std::memory_order_relaxed));
   // Only entries that are in use can be held; they lie in the low part, which is already touched.

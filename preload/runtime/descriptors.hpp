@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "chaos/abi/classes.hpp"
+#include "chaos/abi/report_page.hpp"
 #include "chaos/abi/trigger_state.hpp"
 #include "preload/core/match.hpp"
 #include "process.hpp"
@@ -24,16 +25,18 @@ struct accept_gate;
 enum class descriptor_kind : std::uint8_t { unknown, tcp, udp, unix_stream, unix_datagram, pipe, file, epoll, other };
 
 // The one rule that is to be asked when data moves in one direction, if it is one and its trigger looks at nothing but
-// its own state. What is asked of it at every call stands here, and what the trigger draws from is mixed beforehand.
+// its own state. What every call asks stands here.
 struct sole_rule {
+  std::uint64_t functions;               // that it is about, by quick_bit
+  std::int32_t stream_of;                // pid of the process that this is good for, when it is about a stream; else -1
+  std::uint32_t id;
+  abi::trigger_state* state;             // streams: of this connection, once its first match has been told
+  abi::rule_lane* lane;                  // its counters on the first CPU
+  std::atomic<std::uint64_t> quiet_until;  // streams: operations before this one do not fire; see look_ahead
+  core::random_key key;                  // streams; on files a thread has its own
   std::uint16_t place;                   // index in the bank + 1; beyond it: no rule is to be asked; 0: not so simple
   std::uint16_t slot;                    // of its counters
   std::int32_t pid;                      // of the process that `key` is for
-  std::uint32_t id;
-  std::uint64_t functions;               // that it is about, by quick_bit
-  core::random_key key;                  // sockets; on files a thread has its own
-  std::uint64_t chance;                  // with nothing else to ask; ~0: look at the rule
-  abi::trigger_state* state;             // sockets: of this connection, once its first match has been told
 };
 
 // Between two slices of one direction; see slice_gap.hpp.
@@ -64,7 +67,7 @@ constexpr std::uint64_t quick_bit(abi::function_id f) {  // one each, in the ord
 }
 static_assert(quick_bit(abi::function_id::count) != 0 && is_quick(abi::function_id::recv), "no more than 63 of them");
 
-static_assert(sizeof(sole_rule) == 48);
+static_assert(sizeof(sole_rule) == 56);
 inline constexpr unsigned endpoint_text_max = 56;  // "[" 8 groups "]:65535"
 
 struct alignas(64) descriptor {
@@ -74,29 +77,28 @@ struct alignas(64) descriptor {
   std::atomic<delay_line*> line;
   std::atomic<std::uint64_t> connect_due_ns;       // a non-blocking connect that is not to be seen finished before
   std::atomic<std::uint64_t> send_due_ns;          // no more may be sent before (bandwidth)
+  std::atomic<std::uint64_t> charge_ns;  // upstream delay of a non-blocking sender, owed by the next arrival
   abi::class_set role;                   // classes that this descriptor can act in at all
   std::atomic<std::int32_t> owner;       // tid of the only thread that counts here so far; -1: several; see owner.hpp
-  std::atomic<std::uint8_t> owner_inside;
   std::atomic<bool> broken;              // reset by us: reads end, writes are EPIPE
-  std::atomic<bool> redirected;          // its connect went to one of chaosd's sinks; `asked` is what the program wanted
+  std::atomic<bool> redirected;          // (stands behind `broken`: is_plain) its connect went to one of chaosd's sinks; `asked` is what the program wanted
   descriptor_kind kind;
   std::atomic<std::uint32_t> busy;       // tid of the thread that changes what follows
   std::atomic<std::uint32_t> states;     // trigger states in connection scope
   bool early;                            // put into an epoll set before it was connected
   bool listening, accepted, per_call;    // per_call: an unconnected datagram socket, whose peer is known call by call
+  // In; files: reads and writes.
+  sole_rule sole_in;
+  std::atomic<std::uint64_t> in_bytes;   // stream offset since first classified
+  // Out; files: sync.
+  sole_rule sole_out;
+  std::atomic<std::uint64_t> out_bytes;
+
   bool connecting;                       // connect said EINPROGRESS: calling it again asks how it goes
   std::atomic<bool> edge_owed;           // told "not yet" after an edge that no known set can repeat: the set repeats it once it is known
   bool http_rules;                       // rules about HTTP messages are among those that match
   std::atomic<bool> set_loaded;          // an epoll descriptor whose registrations are known (epoll_sets)
   std::atomic<bool> http_over;           // it does not speak HTTP, or no longer
-  // In; files: reads and writes.
-  sole_rule sole_in;
-  std::atomic<std::uint64_t> in_bytes;   // stream offset since first classified
-  std::atomic<std::uint64_t> charge_ns;  // upstream delay of a non-blocking sender, owed by the next arrival
-  // Out; files: sync.
-  sole_rule sole_out;
-  std::atomic<std::uint64_t> out_bytes;
-
   std::uint64_t inode;
   std::uint64_t mask[4];                 // rules of the bank that match
   core::random_key key;                  // (endpoint, ordinal): what draws on this connection belong to

@@ -11,6 +11,7 @@
 #include "chaos/abi/session.hpp"
 #include "closing.hpp"
 #include "environment.hpp"
+#include "errno_here.hpp"
 #include "lanes.hpp"
 #include "process.hpp"
 #include "real.hpp"
@@ -22,6 +23,7 @@ int (*sys::clock_function)(clockid_t, timespec*) = nullptr;
 void (*test_cancel)() = nullptr;
 std::size_t (*usable_size)(void*) = nullptr;
 constinit std::atomic<int>* fork_witness = nullptr;
+constinit std::ptrdiff_t errno_offset = 0;
 
 namespace {
 
@@ -139,12 +141,13 @@ void make_identity() {
   self.key = core::random_key{self.executable_hash}.with(self.ordinal);
 }
 
-void make_fork_witness() {
+bool make_fork_witness() {
   void* p = sys::pages(4096, false);
-  if (!p) return;
+  if (!p) return false;
   sys::call(SYS_madvise, p, 4096, 18 /* MADV_WIPEONFORK */);
   fork_witness = static_cast<std::atomic<int>*>(p);
   fork_witness->store(self.pid, std::memory_order_relaxed);
+  return true;
 }
 
 bool attach_session() {
@@ -177,8 +180,8 @@ bool attach_session() {
   if (!mapped || !report) { report = nullptr; return false; }
   abi::path_buffer closing = folder;
   closing_socket_is(closing.add("/").add(abi::closing_socket_name).text);
+  if (!make_fork_witness()) { report = nullptr; return false; }
   make_identity();
-  make_fork_witness();
   page = mapped;
   return true;
 }
@@ -213,6 +216,7 @@ __attribute__((constructor)) static void start_up(int, char**, char** envp) {
   resolve_real_functions();
   find_clock();
   find_rseq();
+  find_errno();
   find_clean_ups();
   done = true;
   if (dlsym(RTLD_DEFAULT, abi::controller_marker)) return;  // chaosd, chaos-ctl: never their own victims

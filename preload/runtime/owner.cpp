@@ -6,13 +6,11 @@ namespace chaos {
 namespace {
 
 bool registered() {
-#if !defined(__x86_64__)
-  return false;  // no addition that is one instruction: nothing to gain
-#endif
+  if (!rseq_registered) return false;
   static constinit std::atomic<int> state{0};  // 1: registered, -1: the kernel has none
   int s = state.load(std::memory_order_relaxed);
   if (!s) {
-    s = sys::call(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 ? 1 : -1;
+    s = sys::call(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0 ? 1 : -1;
     state.store(s, std::memory_order_relaxed);
   }
   return s > 0;
@@ -28,10 +26,7 @@ void change_owner(descriptor& d) {
     if (d.owner.compare_exchange_strong(owner, registered() ? me : shared_by_threads, std::memory_order_relaxed) || owner == shared_by_threads) return;
   }
   d.owner.store(shared_by_threads, std::memory_order_seq_cst);
-  sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-  // From here on the owner sees that it is none; what it had begun takes a few instructions more. Bounded: a fork may have
-  // copied a window that nobody will leave.
-  for (unsigned i = 0; i < 20000 && d.owner_inside.load(std::memory_order_acquire); ++i) sys::pause();
+  sys::call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0);  // from here on the owner sees that it is none
 }
 
 }  // namespace chaos

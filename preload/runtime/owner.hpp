@@ -1,72 +1,80 @@
 // Words of a connection that one thread changes again and again (operations, bytes). As long as only one thread uses the
 // connection it owns them and adds without a lock, for the reason that lanes.hpp gives. The first other thread that
 // comes takes the ownership away for good: biased locking with an asymmetric fence (Dice, Moir, Scherer: "Quickly
-// Reacquirable Locks", 2003), the fence being membarrier(2).
+// Reacquirable Locks", 2003). Asking who the owner is and adding are one restartable sequence (rseq(2)), and the fence is
+// membarrier(2), which starts again whoever is in one: afterwards nobody adds as the owner that was.
 #pragma once
+#include <cstddef>
+
 #include "descriptors.hpp"
+#include "lanes.hpp"
 
 namespace chaos {
 
-// An addition to a word that nobody else adds to at this time. Returns what was there before.
-inline std::uint64_t add_alone(std::atomic<std::uint64_t>& word, std::uint64_t n) {
-#if defined(__x86_64__)
-  asm volatile("xaddq %0, %1" : "+r"(n), "+m"(word) : : "cc");  // one instruction: no signal comes between
-  return n;
-#else
-  return word.fetch_add(n, std::memory_order_relaxed);
-#endif
-}
-
-// The same for a word that is to go from one value to another; `from`: what is there instead, when it fails.
-inline bool exchange_alone(std::atomic<std::uint64_t>& word, std::uint64_t& from, std::uint64_t to) {
-#if defined(__x86_64__)
-  bool done;
-  asm volatile("cmpxchgq %3, %1" : "=@cce"(done), "+m"(word), "+a"(from) : "r"(to));
-  return done;
-#else
-  return word.compare_exchange_strong(from, to, std::memory_order_relaxed);
-#endif
-}
-
 inline constexpr std::int32_t shared_by_threads = -1;  // descriptor::owner
 
-// The thread's own window on the words. Between enter() and leave() nobody takes the ownership away; nothing in between
-// may block. Signal handlers that come in between do the same and are done before we go on.
-struct owner_window {
-  descriptor& d;
-  bool owned;
-  explicit owner_window(descriptor& of) : d(of), owned(false) {
-    const std::int32_t me = this_thread.tid;
-    if (d.owner.load(std::memory_order_relaxed) != me || !me) return;
-    step(1);
-    owned = d.owner.load(std::memory_order_relaxed) == me;
-    if (!owned) step(-1);
-  }
-  ~owner_window() { if (owned) step(-1); }
-  owner_window(const owner_window&) = delete;
+// Only with rseq does a thread own anything.
+#if defined(__x86_64__)
+static_assert(offsetof(thread_state, tid) == 0 && offsetof(thread_state, depth) == 4, "compared with the owner as one word");
+#define CHAOS_AS_OWNER(ADDITION)                                                            \
+  ".pushsection __rseq_cs, \"aw\"\n"                                                       \
+  ".balign 32\n"                                                                            \
+  "3: .long 0, 0\n"                                                                         \
+  "   .quad 1f, 2f - 1f, 4f\n"                                                              \
+  ".popsection\n"                                                                           \
+  "   leaq 3b(%%rip), %%rax\n"                                                              \
+  "   movq %%rax, %%fs:8(%[area])\n"     /* rseq.rseq_cs */                                 \
+  "1: movl %[owner], %%eax\n"            /* its upper half becomes 0 */                     \
+  "   cmpq %%rax, %%fs:(%[thread])\n"    /* tid, and depth 0 */                             \
+  "   jne %l[not_done]\n"                                                                  \
+  ADDITION                                                                                  \
+  "2:\n"                                                                                    \
+  ".pushsection __rseq_failure, \"ax\"\n"                                                   \
+  "   .byte 0x0f, 0xb9, 0x3d\n"          /* ud1, and the signature that glibc registered */ \
+  "   .long 0x53053053\n"                                                                   \
+  "4: jmp %l[not_done]\n"                                                                      \
+  ".popsection\n"
+[[gnu::always_inline]] inline std::ptrdiff_t offset_of_this_thread() { return reinterpret_cast<char*>(&this_thread) - static_cast<char*>(__builtin_thread_pointer()); }
+#endif
 
-  // Returns what was there before.
-  std::uint64_t add(std::atomic<std::uint64_t>& word, std::uint64_t n) const {
-    return owned ? add_alone(word, n) : word.fetch_add(n, std::memory_order_relaxed);
-  }
-  // False: somebody was faster, and `from` says how far it is.
-  bool advance(std::atomic<std::uint64_t>& word, std::uint64_t& from) const {
-    return owned ? exchange_alone(word, from, from + 1) : word.compare_exchange_strong(from, from + 1, std::memory_order_relaxed);
-  }
+// Adds as the owner of the connection. False: nothing was done, since this thread is not, or is at work for us just now, or was
+// interrupted in the sequence: then with a lock, which is right in any case.
+[[gnu::always_inline]] inline bool add_as_owner([[maybe_unused]] const descriptor& d, [[maybe_unused]] std::atomic<std::uint64_t>& word, [[maybe_unused]] std::uint64_t n) {
+#if defined(__x86_64__)
+  asm goto(CHAOS_AS_OWNER("   addq %[n], %[word]\n")
+           : : [area] "r"(rseq_offset), [owner] "m"(d.owner), [thread] "r"(offset_of_this_thread()), [n] "er"(n), [word] "m"(word)
+           : "rax", "memory", "cc" : not_done);
+  return true;
+not_done:
+#endif
+  return false;
+}
+// The next number of the word, the same way.
+[[gnu::always_inline]] inline bool take_as_owner([[maybe_unused]] const descriptor& d, [[maybe_unused]] std::atomic<std::uint64_t>& word, [[maybe_unused]] std::uint64_t& before) {
+#if defined(__x86_64__)
+  std::uint64_t n = 1;
+  asm goto(CHAOS_AS_OWNER("   xaddq %[n], %[word]\n")
+           : [n] "+r"(n) : [area] "r"(rseq_offset), [owner] "m"(d.owner), [thread] "r"(offset_of_this_thread()), [word] "m"(word)
+           : "rax", "memory", "cc" : not_done);
+  before = n;
+  return true;
+not_done:
+#endif
+  return false;
+}
+#undef CHAOS_AS_OWNER
+inline bool owns(const descriptor& d) { return d.owner.load(std::memory_order_relaxed) == this_thread.tid; }
 
- private:
-  void step(int n) {
-    asm volatile("" : : : "memory");
-    d.owner_inside.store(static_cast<std::uint8_t>(d.owner_inside.load(std::memory_order_relaxed) + n), std::memory_order_relaxed);
-    asm volatile("" : : : "memory");
-  }
-};
+// An addition by whoever it is.
+[[gnu::always_inline]] inline void add_to(const descriptor& d, std::atomic<std::uint64_t>& word, std::uint64_t n) {
+  if (__builtin_expect(!add_as_owner(d, word, n), 0)) word.fetch_add(n, std::memory_order_relaxed);
+}
 
 // A connection that nobody owns becomes ours; one that another thread owns becomes everybody's. Call before changing its words.
 void change_owner(descriptor& d);
 inline void own_or_share(descriptor& d) {
   const std::int32_t owner = d.owner.load(std::memory_order_relaxed);
-  if (owner != shared_by_threads && (owner != this_thread.tid || !owner)) change_owner(d);
+  if (owner != shared_by_threads && owner != this_thread.tid) change_owner(d);
 }
 
 }  // namespace chaos

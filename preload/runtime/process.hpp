@@ -69,18 +69,20 @@ bool rule_in_force(std::uint32_t rule_id, std::uint64_t now_ns);
 void renew_after_fork();
 bool in_vfork_child();  // shares our memory: leave tracked state alone
 
-// Thread-local state of ours: initial-exec, 20 bytes.
-struct thread_state {
+// Thread-local state of ours: initial-exec, 24 bytes.
+inline constexpr std::int32_t unknown_tid = -2;  // not asked for yet
+struct alignas(8) thread_state {
+  std::int32_t tid = unknown_tid;  // of the thread that this is; a forked child differs
   std::uint32_t depth;     // > 0: our own work is going on in this thread, hooks pass through
   std::uint32_t ordinal;   // nth thread that needed one
   std::uint32_t chain;     // place of the trigger states in thread scope; 0: none yet
-  std::int32_t tid;        // of the thread that this is; a forked child differs
   std::uint32_t unfinished_lookup;  // mark of the name whose answer did not fit in the room for it; 0: none
 };
 extern constinit thread_local thread_state this_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
 std::uint32_t thread_ordinal();
+inline bool inside() { return this_thread.depth != 0; }
 inline int cached_tid() {
-  if (!this_thread.tid) this_thread.tid = sys::tid();
+  if (this_thread.tid == unknown_tid) this_thread.tid = sys::tid();
   return this_thread.tid;
 }
 

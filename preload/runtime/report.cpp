@@ -51,6 +51,12 @@ bool put_text(abi::event& e, const char* text, std::size_t n) {
 
 }  // namespace
 
+void count_calls_locked(const abi::rule_lane& of_first_cpu, std::uint64_t matched, std::uint64_t bytes) {
+  const std::ptrdiff_t slot = slot_of(of_first_cpu);
+  if (matched) report->rules[slot].matched.fetch_add(matched, std::memory_order_relaxed);
+  if (bytes) report->rules[slot].bytes.fetch_add(bytes, std::memory_order_relaxed);
+}
+
 void count_match(const abi::rule& r) {
   abi::rule_counters* c = counters_of(r.slot);
   if (!c) return;

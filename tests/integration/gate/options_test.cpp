@@ -116,6 +116,38 @@ TEST_F(Option, When) {
   }
 }
 
+// A rule that is the only one is asked in front of the common road, whichever way of a file or a stream it is about.
+TEST_F(Option, CallsThatTheTriggerSaysNoToAreMatches) {
+  const temporary_folder folder;
+  const std::string path = folder.path() + "/file";
+  const unique_fd file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  char c = 'x';
+  const struct { const char* function; std::function<bool()> call; std::uint64_t bytes; } ways[] = {
+      {"write", [&] { return write(file, &c, 1) == 1; }, 1}, {"pread", [&] { return pread(file, &c, 1, 0) == 1; }, 1}, {"fsync", [&] { return fsync(file) == 0; }, 0}, {"fdatasync", [&] { return fdatasync(file) == 0; }, 0}};
+  for (const auto& w : ways) {
+    id = s.set("io_error file:" + path + " EIO --on " + w.function + " --probability 0");
+    for (std::uint64_t n = 1; n <= 5; ++n) {
+      ASSERT_TRUE(w.call()) << w.function;
+      EXPECT_EQ(s.count(id).matched, n) << w.function;
+    }
+    EXPECT_EQ(s.count(id).bytes, 5 * w.bytes) << w.function;
+    s.clear();
+  }
+  for (const char* const function : {"send", "recv"}) {
+    id = s.set("error " + p.target() + " ECONNRESET --on " + function + " --probability 0");
+    for (std::uint64_t n = 1; n <= 5; ++n) {
+      ASSERT_EQ(send(p.near, "xy", 2, 0), 2);
+      ASSERT_EQ(send(p.far, "xy", 2, 0), 2);
+      char b[2];
+      ASSERT_EQ(recv(p.near, b, 2, MSG_WAITALL), 2);
+      EXPECT_EQ(recv(p.near, b, 2, MSG_DONTWAIT), -1) << "nothing there: no operation";
+      EXPECT_EQ(s.count(id).matched, n) << function;
+    }
+    EXPECT_EQ(s.count(id).bytes, 10u) << function;
+    s.clear();
+  }
+}
+
 TEST_F(Option, Scope) {
   const unique_fd other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const sockaddr_in to = loopback(p.service.port);

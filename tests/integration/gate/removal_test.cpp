@@ -5,6 +5,10 @@
 #include "ways.hpp"
 
 #include <netdb.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <fstream>
 
 #include <set>
 
@@ -219,6 +223,12 @@ TEST(EveryKind, HoldsNobodyOrHasARowAbove) {
   for (const auto& e : abi::effect_table) EXPECT_TRUE(known.contains(e.name)) << e.name;
 }
 
+bool asleep(int thread) {
+  std::ifstream stat("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string text((std::istreambuf_iterator<char>(stat)), {});
+  return text.find(") S ") != std::string::npos;
+}
+
 // The bank that a waiting call was judged by is written anew meanwhile, and another rule stands where its own was.
 TEST_F(Gate, WhatWaitedIsCountedForItsOwnRuleWhateverOthersComeAndGo) {
   tcp_pair p;
@@ -239,6 +249,29 @@ TEST_F(Gate, WhatWaitedIsCountedForItsOwnRuleWhateverOthersComeAndGo) {
   EXPECT_EQ(s.count(other).fired, 0u);
   ASSERT_EQ(s.events(slow).size(), 1u);
   EXPECT_EQ(s.events(slow)[0].effect, static_cast<std::uint8_t>(abi::effect::latency));
+}
+
+// The same for a call that its one rule had said no to before it began to wait.
+TEST_F(Gate, AReadThatWaitedUnderARuleThatIsGoneIsNotCountedForTheNext) {
+  tcp_pair p;
+  char c = 0;
+  const auto first = s.set("error " + p.target() + " ECONNRESET --on recv --probability 0");
+  for (std::uint64_t i = 1; i <= 4; ++i) {  // from the third on it is settled in front of the common road
+    ASSERT_EQ(send(p.far, "x", 1, 0), 1);
+    ASSERT_EQ(recv(p.near, &c, 1, 0), 1);
+    EXPECT_EQ(s.count(first).matched, i);
+  }
+  const auto reader = static_cast<int>(syscall(SYS_gettid));
+  std::uint32_t next = 0;
+  std::thread changing([&] {
+    EXPECT_TRUE(wait_until([&] { return asleep(reader); }));
+    s.remove(first);
+    for (next = s.set("observe 203.0.113.1:9"); next % abi::rule_max != first % abi::rule_max; next = s.set("observe 203.0.113.1:9")) s.remove(next);
+    EXPECT_EQ(send(p.far, "x", 1, 0), 1);
+  });
+  EXPECT_EQ(recv(p.near, &c, 1, 0), 1);
+  changing.join();
+  EXPECT_EQ(s.count(next).matched, 0u) << "it has the counters that the other had";
 }
 
 }  // namespace

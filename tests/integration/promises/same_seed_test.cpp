@@ -77,5 +77,32 @@ TEST_F(promise_5, SameSeedSameFaultsWhateverTheThreadScheduleAndAnotherSeedDiffe
   EXPECT_NE(decided(43, 1), first);
 }
 
+// A rule that is the only one on its connections is asked in front of the common road, for many operations at once: it fires where
+// it does beside another rule, which is where the trigger says so.
+TEST_F(promise_5, ARuleThatIsAskedAloneFiresWhereItDoesAmongOthers) {
+  const auto fired = [&](const std::string& rule, bool alone) {
+    const temporary_folder folder;
+    session s(folder.path());
+    s.seed(7);
+    const auto id = s.set(rule);
+    if (!alone) s.set("observe " + service.target());
+    const outcome o = run({CLIENT, std::to_string(service.port), file, "1"}, under_shim(folder.path()));
+    EXPECT_EQ(o.status, 0) << o.err;
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> at;
+    for (const auto& e : s.events())
+      if (e.kind == abi::event_kind::injection && e.rule == id) at.emplace_back(e.connection, e.operation);
+    std::sort(at.begin(), at.end());
+    EXPECT_EQ(s.count(id).fired, at.size());
+    return std::pair{at, s.count(id).matched};
+  };
+  for (const std::string how : {"--on send --probability 10%", "--on send --probability 90%", "--on recv --probability 3%", "--on recv --probability 20% --times 3",
+                                "--on send --when 7+9", "--on send --toxicity 50% --probability 30%", "--on send", "--on send,recv --probability 0.5"}) {
+    const std::string rule = "error " + service.target() + " EIO --force " + how;
+    const auto alone = fired(rule, true), among = fired(rule, false);
+    EXPECT_FALSE(among.first.empty()) << how;
+    EXPECT_EQ(alone, among) << how;
+  }
+}
+
 }  // namespace
 }  // namespace chaos
