@@ -26,7 +26,7 @@ namespace {
 
 using protocol::libc_sys;
 
-std::uint64_t start_ticks(pid_t pid) {
+std::uint64_t start_ticks(pid_t pid) {  // 0 also for a zombie
   std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
   std::string line;
   std::getline(in, line);
@@ -34,7 +34,9 @@ std::uint64_t start_ticks(pid_t pid) {
   if (behind_name == std::string::npos) return 0;
   std::istringstream fields(line.substr(behind_name + 2));
   std::string skip;
-  for (int field = 3; field < 22; ++field) fields >> skip;
+  fields >> skip;
+  if (skip == "Z" || skip == "X") return 0;
+  for (int field = 4; field < 22; ++field) fields >> skip;
   std::uint64_t ticks = 0;
   fields >> ticks;
   return ticks;

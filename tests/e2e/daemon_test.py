@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -169,6 +170,12 @@ class Daemon(SessionTest):
         self.assertLessEqual(page["lease_ms"], 0)
         self.ok("daemon", "start")
         self.assertEqual([r for r in self.rules() if r["state"] != "ended"], [])
+
+    def test_a_daemon_is_gone_also_where_nobody_reaps(self):
+        """As in a container whose first process is no init."""
+        nobody_reaps = "import ctypes, subprocess, sys\nctypes.CDLL(None).prctl(36, 1)\nfor c in 'start', 'stop', 'start': subprocess.run([sys.argv[1], 'daemon', c], check=True)"
+        self.assertEqual(subprocess.run([sys.executable, "-c", nobody_reaps, CTL], env=self.env, stdout=subprocess.DEVNULL, timeout=60).returncode, DONE)
+        self.assertEqual(len(self.daemons()), 1)
 
     def test_without_a_free_descriptor_clients_are_refused_and_told(self):
         self.ok("daemon", "start")

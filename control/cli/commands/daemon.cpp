@@ -5,7 +5,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <thread>
 
 #include "../link.hpp"
 #include "../output.hpp"
@@ -51,16 +50,16 @@ int stop_it(const invocation& from) {
   json status, answer;
   session_location where;
   if (const int failed = ask(from, protocol::command::status, json::object(), status, &where)) return failed;
-  // Done means gone: whoever starts the next one must not meet this one. One that its parent has not waited for is gone, too.
   const auto pid = static_cast<pid_t>(number(status, "pid"));
-  pollfd gone{static_cast<int>(syscall(SYS_pidfd_open, pid, 0)), POLLIN, 0};
+  const int gone = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   if (const int failed = ask(from, protocol::command::shutdown, json::object(), answer)) return failed;
+  // Done means gone: whoever starts the next one must not meet this one. In many containers no init takes in what is left of it.
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
-  while (gone.fd >= 0 ? poll(&gone, 1, 0) == 0 : pid > 0 && kill(pid, 0) == 0) {
+  pollfd wait{gone, POLLIN, 0};
+  while (pid > 0 && (gone >= 0 ? poll(&wait, 1, 50) <= 0 : poll(nullptr, 0, 5) == 0 && kill(pid, 0) == 0))
     if (std::chrono::steady_clock::now() > deadline)
       return report({problem_code::failed, "chaosd (pid " + std::to_string(pid) + ") said that it ends, and still runs", "", {}}, from);
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
+  if (gone >= 0) close(gone);
   if (from.json) print_json({{"stopped", true}, {"pid", pid}});
   else print("chaosd (pid " + std::to_string(pid) + ") ended\n");
   return exits::done;
