@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -63,6 +64,7 @@ void text(std::string& out, const char* name, std::string_view value) {
 timeline::timeline(std::string path, std::function<rule_names(std::uint32_t)> names, listener on_line)
     : path_(std::move(path)), names_(std::move(names)), on_line_(std::move(on_line)) {
   open_file();
+  if (struct statvfs disk {}; fd_ >= 0 && fstatvfs(fd_, &disk) == 0) file_bytes_ = file_bytes_of(std::uint64_t{disk.f_blocks} * disk.f_frsize);
 }
 
 timeline::~timeline() {
@@ -213,7 +215,7 @@ void timeline::flush() {
   }
   unwritten_ += static_cast<std::uint64_t>(std::count(buffer_.begin() + static_cast<std::ptrdiff_t>(at), buffer_.end(), '\n'));
   buffer_.clear();
-  if (size_ >= file_bytes_max) rotate();
+  if (size_ >= file_bytes_) rotate();
 }
 
 void timeline::rotate() {

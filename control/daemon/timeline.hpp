@@ -38,6 +38,13 @@ class timeline {
 
   const std::deque<std::string>& recent() const { return recent_; }
   std::uint64_t unwritten() const { return unwritten_; }  // lines that the disk would not take
+  std::size_t file_bytes() const { return file_bytes_; }  // a file that has so many is rotated
+
+  // All files together take a quarter of the file system at most: in a container /dev/shm has 64 MiB, and the targets need theirs.
+  static constexpr std::size_t file_bytes_of(std::uint64_t disk_bytes) {
+    const std::uint64_t share = disk_bytes / 4 / files_kept;
+    return disk_bytes == 0 || share > file_bytes_max ? file_bytes_max : static_cast<std::size_t>(share);
+  }
 
   // The ticket after the last one in the file, 0 without one: where draining went on after a crash.
   static std::uint64_t next_ticket(const std::string& path);
@@ -59,7 +66,7 @@ class timeline {
   callers callers_;
   causes causes_;
   int fd_ = -1;
-  std::size_t size_ = 0;
+  std::size_t size_ = 0, file_bytes_ = file_bytes_max;
   std::string buffer_;
   std::deque<std::string> recent_;
   std::map<std::uint32_t, second> seconds_;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 
 #include <cerrno>
 #include <csignal>
@@ -191,8 +192,8 @@ TEST_F(Timeline, GoesOnAfterTheLastTicketInTheFile) {
 
 TEST_F(Timeline, IsRotatedAndBounded) {
   const std::string line = "{\"text\":\"" + std::string(100'000, 'x') + "\"}\n";
-  const auto lines = (timeline::files_kept + 2) * timeline::file_bytes_max / line.size();
   timeline quiet(path(), [](std::uint32_t) { return rule_names{}; }, [](const std::string&) {});
+  const auto lines = (timeline::files_kept + 2) * quiet.file_bytes() / line.size();
   for (std::size_t i = 0; i < lines; ++i) quiet.say(line);
   quiet.flush();
   std::size_t files = 0, bytes = 0;
@@ -201,8 +202,19 @@ TEST_F(Timeline, IsRotatedAndBounded) {
     bytes += entry.file_size();
   }
   EXPECT_EQ(files, timeline::files_kept);
-  EXPECT_LE(bytes, timeline::files_kept * (timeline::file_bytes_max + 1024 * 1024));
+  EXPECT_LE(bytes, timeline::files_kept * (quiet.file_bytes() + 1024 * 1024));
   EXPECT_EQ(quiet.unwritten(), 0u);
+}
+
+TEST_F(Timeline, TakesAQuarterOfTheDiskAtMost) {
+  struct statvfs disk {};
+  ASSERT_EQ(statvfs(folder_.path().c_str(), &disk), 0);
+  const std::uint64_t size = std::uint64_t{disk.f_blocks} * disk.f_frsize;
+  EXPECT_EQ(timeline_->file_bytes(), timeline::file_bytes_of(size));
+  constexpr std::uint64_t mib = 1024 * 1024;
+  EXPECT_EQ(timeline::file_bytes_of(64 * mib), 4 * mib);  // /dev/shm of a container
+  EXPECT_EQ(timeline::file_bytes_of(10'000 * mib), timeline::file_bytes_max);
+  EXPECT_EQ(timeline::file_bytes_of(0), timeline::file_bytes_max) << "a file system that does not tell";
 }
 
 // Every line of the file is one, also after the disk was full or chaosd was killed in the middle of a write.
