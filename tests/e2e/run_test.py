@@ -160,7 +160,7 @@ class Run(SessionTest):
         return self.ctl("run", *before, "--", sys.executable, "-c", code, **more)
 
     def test_becomes_the_program(self):
-        p = self.start([CTL, "run", "--", sys.executable, "-c", "import os; print(os.getpid()); os._exit(41)"], stdout=subprocess.PIPE)
+        p = self.start([CTL, "run", "--", sys.executable, "-c", "import os; print(os.getpid(), flush=True); os._exit(41)"], stdout=subprocess.PIPE)
         out, _ = p.communicate(timeout=30)
         self.assertEqual((int(out), p.returncode), (p.pid, 41))
 

@@ -1,4 +1,4 @@
-# cmake -DBUILD=<our build tree> -DSOURCE=<consumer> -DWORK=<scratch folder> -P test.cmake
+# cmake -DBUILD=<our build tree> -DSOURCE=<consumer> -DWORK=<scratch folder> -DGENERATOR=<ours> -P test.cmake
 function(run)
   execute_process(COMMAND ${ARGV} RESULT_VARIABLE code OUTPUT_VARIABLE out ERROR_VARIABLE out)
   if(NOT code EQUAL 0)
@@ -12,7 +12,7 @@ if(EXISTS ${WORK}/prefix/include/chaos/abi)
   message(FATAL_ERROR "chaos/abi is private to our processes and must not be installed")
 endif()
 foreach(standard 20 23)
-  run(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/build-${standard} -DCMAKE_PREFIX_PATH=${WORK}/prefix -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_STANDARD=${standard})
+  run(${CMAKE_COMMAND} -G ${GENERATOR} -S ${SOURCE} -B ${WORK}/build-${standard} -DCMAKE_PREFIX_PATH=${WORK}/prefix -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_STANDARD=${standard})
   run(${CMAKE_COMMAND} --build ${WORK}/build-${standard})
   run(${WORK}/build-${standard}/consumer)
   if(NOT out STREQUAL "7 -7 open\n")
