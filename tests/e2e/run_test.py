@@ -1,6 +1,7 @@
 """chaos-ctl run and doctor: becomes the program, refuses what can not be reached, reports what did not attach."""
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -348,7 +349,7 @@ class Preloads(SessionTest):
         self.assertEqual([f["level"] for f in told], ["note"])
         self.assertIn("recv", told[0]["text"])
         p = self.start(["sleep", "600"], env={"LD_PRELOAD": f"{other}:{SHIM}"})
-        until(lambda: any("libchaos" in line for line in open(f"/proc/{p.pid}/maps")), "the shim")
+        until(lambda: "libchaos" in pathlib.Path(f"/proc/{p.pid}/maps").read_text(), "the shim")
         told = found(self.ctl("doctor", "--pid", p.pid, "--json"))
         self.assertEqual([f["level"] for f in told], ["limited"])
         self.assertIn(f"{SHIM.rsplit('/', 1)[1]}:{other}", told[0]["instead"])
