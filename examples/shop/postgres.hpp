@@ -99,7 +99,8 @@ class pg_connection {
   std::unique_ptr<PGconn, closer> pg_;
 };
 
-// At most `size` connections; whoever comes when all are out waits until one is back or the time is up.
+// At most `size` connections; whoever comes when all are out waits until one is back, half of its time at most: what is left is for
+// the query. (With all of it each would get the place when the one before has run out of time, and run out of time with it.)
 class pg_pool {
  public:
   // `conninfo` is asked at every query: where it can not tell any more (a configuration that was lost), it throws.
@@ -117,8 +118,8 @@ class pg_pool {
 
   std::vector<row> query(const char* sql, const std::vector<std::string>& parameters = {}) {
     const std::string conninfo = conninfo_();
-    const auto deadline = steady::now() + timeout_;
-    const place mine(*this, deadline);
+    const auto begin = steady::now(), deadline = begin + timeout_;
+    const place mine(*this, begin + timeout_ / 2);
     auto c = connection(conninfo, deadline);
     auto rows = c->query(sql, parameters, deadline);  // throws: the connection is closed with it
     const std::lock_guard lock(mutex_);

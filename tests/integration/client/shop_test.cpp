@@ -229,7 +229,7 @@ TEST_F(ShopUnderShim, AnExhaustedPoolIsA503AndCounted) {
       if (r && r->status == 503) ++refused;
     });
   for (auto& c : customers) c.join();
-  EXPECT_GE(refused, 6) << "one connection, 400 ms a query, 500 ms of patience";
+  EXPECT_GE(refused, 6) << "one connection, 400 ms a query, 250 ms of patience";
   EXPECT_EQ(sold + refused, 8);
   const auto metrics = client->Get("/metrics")->body;
   EXPECT_EQ(metrics.find("shop_database_pool_exhausted_total 0\n"), std::string::npos) << metrics;
