@@ -89,6 +89,7 @@ struct frame {
   msghdr* asked_msg;            // the program's own, while f.msg stands in for it
   std::size_t asked_control;    // room for control data and a name in it, before a round of MSG_WAITALL told what came
   socklen_t asked_name;
+  sockaddr_storage sender;      // of the datagram that an unconnected socket has next
 };
 
 // Shared by all calls on descriptors and paths; table.cpp calls them through run().

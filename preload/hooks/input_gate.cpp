@@ -2,6 +2,7 @@
 
 #include "moves.hpp"
 #include "own.hpp"
+#include "rules.hpp"
 #include "stdio.hpp"
 #include "preload/runtime/cancellation.hpp"
 #include "preload/runtime/receive_threshold.hpp"
@@ -91,6 +92,27 @@ road pass_gate(frame& f, int fd, bool datagrams) {
     if (!q.bytes) return road::fail;
     f.error = 0;
     return take_due(q);  // as the kernel does: what it has by then
+  }
+}
+
+road meet_sender(frame& f) {
+  const auto can_apply = [](const abi::rule& r) { return (r.classes & abi::classes::datagram_in) && !(core::of(r.kind) & core::datagram_arrival_effects); };
+  f.c.to_len = 0;
+  if (!any_rule(*f.view, f.view->mask, can_apply)) return road::go;
+  const std::uint64_t deadline = nonblocking(f) ? 0 : deadline_of(f.c.fd, SO_RCVTIMEO, sys::now_ns());
+  for (;;) {
+    socklen_t n = sizeof f.sender;
+    const long there = sys::call(SYS_recvfrom, f.c.fd, nullptr, 0, MSG_PEEK | MSG_DONTWAIT, &f.sender, &n);
+    if (there >= 0) {
+      f.c.to = reinterpret_cast<const sockaddr*>(&f.sender);
+      f.c.to_len = n;
+      return road::go;
+    }
+    if (there != -EAGAIN) f.error = static_cast<std::int32_t>(-there);  // an error that was pending, and is told once
+    else if (nonblocking(f)) return road::pass;
+    else if (sys::now_ns() >= deadline) f.error = EAGAIN;
+    else f.error = wait_for_input(*f.d, f.c.fd, due{}, deadline);
+    if (f.error) return road::fail;
   }
 }
 

@@ -94,8 +94,9 @@ road enter_descriptor(frame& f, abi::class_set row) {
     return road::fail;
   }
   if (output && has_gap(f.d->gap_out) && !wait_out_gap(f)) return road::fail;
-  if (!look_anew(f)) return road::go;
   road way;
+  if ((f.acts_as & cls::datagram_in) && f.d->per_call && (way = meet_sender(f)) != road::go) return way;
+  if (!look_anew(f)) return road::go;
   if ((f.acts_as & cls::datagram_in) && datagram_waits(f.d) && reorder_enter(f, way)) return way;
   if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);  // and the next receive finds it again
   if (f.d->http_rules && (f.acts_as & cls::streams) && f.c.end_of_transfer != transfer_end::source && !http_enter(f, way)) return way;

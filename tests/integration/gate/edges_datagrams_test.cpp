@@ -106,5 +106,50 @@ TEST_F(Gate, OfDatagramsThatAreTakenAndSentByNumberEachIsDelayedAndCounted) {
   }
 }
 
+// An unconnected socket (a server, a resolver) has a peer for each datagram.
+TEST_F(Gate, WhatAnUnconnectedSocketReceivesMeetsTheRulesOfItsSender) {
+  const unique_fd near = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), one = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), other = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const sockaddr_in any = loopback(0);
+  for (const int fd : {static_cast<int>(near), static_cast<int>(one), static_cast<int>(other)}) ASSERT_EQ(bind(fd, generic(any), sizeof any), 0);
+  const sockaddr_in to = loopback(port_of(near));
+  const auto tell = [&](int from, const char* text) { ASSERT_EQ(sendto(from, text, 4, 0, generic(to), sizeof to), 4); };
+  char b[8] = {};
+  const auto take = [&](int flags) { return recvfrom(near, b, sizeof b, flags, nullptr, nullptr); };
+  const std::string target = "udp://127.0.0.1:" + std::to_string(port_of(one));
+
+  const auto failing = s.set("error " + target + " ENOMEM --on recvfrom --times 2");
+  EXPECT_EQ(take(MSG_DONTWAIT), -1);
+  EXPECT_EQ(errno, EAGAIN) << "nothing is there, and nobody sent it";
+  tell(other, "else");
+  EXPECT_EQ(take(MSG_DONTWAIT), 4);
+  EXPECT_EQ(s.count(failing).matched, 0u);
+  tell(one, "this");
+  EXPECT_EQ(take(MSG_DONTWAIT), -1);
+  EXPECT_EQ(errno, ENOMEM);
+  EXPECT_EQ(take(0), -1) << "it is still the next one";
+  EXPECT_EQ(take(0), 4);
+  EXPECT_EQ(s.count(failing).fired, 2u);
+  EXPECT_EQ(s.count(failing).matched, 3u);
+  for (const auto& e : s.events(failing)) EXPECT_EQ(std::string(e.text), target.substr(6));
+  s.clear();
+
+  const auto flipping = s.set("corrupt " + target + " --bits 1");
+  std::thread later([&] {
+    tell(other, "else");
+    tell(one, "this");
+  });
+  EXPECT_EQ(take(0), 4) << "it waits for whoever comes";
+  EXPECT_STREQ(b, "else");
+  EXPECT_EQ(take(0), 4);
+  EXPECT_STRNE(b, "this");
+  later.join();
+  EXPECT_EQ(s.count(flipping).fired, 1u);
+
+  const timeval briefly{0, 20'000};
+  ASSERT_EQ(setsockopt(near, SOL_SOCKET, SO_RCVTIMEO, &briefly, sizeof briefly), 0);
+  EXPECT_EQ(take(0), -1);
+  EXPECT_EQ(errno, EAGAIN) << "its own time-out holds";
+}
+
 }  // namespace
 }  // namespace chaos::gate
