@@ -13,6 +13,7 @@
 #include "environment.hpp"
 #include "errno_here.hpp"
 #include "lanes.hpp"
+#include "owner.hpp"
 #include "process.hpp"
 #include "real.hpp"
 #include "stack.hpp"
@@ -182,6 +183,7 @@ bool attach_session() {
   closing_socket_is(closing.add("/").add(abi::closing_socket_name).text);
   if (!make_fork_witness()) { report = nullptr; return false; }
   make_identity();
+  prepare_owners();
   page = mapped;
   return true;
 }

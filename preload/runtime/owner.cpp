@@ -18,6 +18,8 @@ bool registered() {
 
 }  // namespace
 
+void prepare_owners() { registered(); }
+
 void change_owner(descriptor& d) {
   std::int32_t owner = d.owner.load(std::memory_order_relaxed);
   const std::int32_t me = cached_tid();

@@ -70,6 +70,9 @@ inline bool owns(const descriptor& d) { return d.owner.load(std::memory_order_re
   if (__builtin_expect(!add_as_owner(d, word, n), 0)) word.fetch_add(n, std::memory_order_relaxed);
 }
 
+// At start-up, while there is one thread: later the kernel would let all of them wait for some 10 ms.
+void prepare_owners();
+
 // A connection that nobody owns becomes ours; one that another thread owns becomes everybody's. Call before changing its words.
 void change_owner(descriptor& d);
 inline void own_or_share(descriptor& d) {
