@@ -188,6 +188,12 @@ int measure() {
   row("a function around send that does nothing", compare([&] { bare_send(real_send, pair[0], buffer, 1, 0); }, direct_send, 400, 128, drain), "");
   row("matched, trigger says no: send (counted)", compare(hooked_send, direct_send, 400, 128, drain), "≤ +15");
   s.remove(id);
+  id = s.set("error " + there + " EPIPE --on send --probability 1%");
+  hooked_send();
+  row("the same, and in 1 of 100 it fires", compare(hooked_send, direct_send, 400, 128, drain), "");
+  std::thread([&] { hooked_send(); }).join();
+  row("the same, and another thread used it too", compare(hooked_send, direct_send, 400, 128, drain), "");
+  s.remove(id);
   id = s.set("error " + here + " EPIPE --on send");
   const auto fired_send = [&] { send_(fd, buffer, 1, 0); };
   const auto nothing = [] {};

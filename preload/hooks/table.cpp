@@ -138,7 +138,7 @@ template <abi::function_id self, class Ret, class... All>
 [[gnu::always_inline]] inline Ret matched(Ret (*const&)(All...), Ret (*otherwise)(All...), All... all) { return otherwise(all...); }
 
 #define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                      \
-  [[gnu::noinline, gnu::aligned(64), gnu::section(".text.hook_" #symbol)]] returns matched_##symbol parameters {                                           \
+  [[gnu::noinline]] returns matched_##symbol parameters {                                           \
     return matched<abi::function_id::symbol>(real.symbol, &shared_##symbol, CHAOS_SPREAD arguments); \
   }
 #define HOOK HOOK_ABI
@@ -171,7 +171,7 @@ template <abi::function_id self, class First, class... Rest>
   return rules_on::unknown;
 }
 #define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                      \
-  [[gnu::noinline, gnu::section(".text.hook_" #symbol)]] returns armed_##symbol parameters {                                                             \
+  [[gnu::noinline]] returns armed_##symbol parameters {                                                             \
     if (__builtin_expect(others_paused(), 0)) return waiting_##symbol arguments;                                    \
     const rules_on those = look_up<abi::function_id::symbol>(CHAOS_SPREAD arguments);                               \
     if (those == rules_on::none) return real.symbol arguments;                                                      \
@@ -188,7 +188,7 @@ template <abi::function_id self, class First, class... Rest>
 
 #define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                      \
   extern "C" [[gnu::visibility("default")]] returns chaos_##symbol parameters __asm__(#symbol);                      \
-  extern "C" [[gnu::section(".text.hook_" #symbol)]] returns chaos_##symbol parameters {                                                                      \
+  extern "C" returns chaos_##symbol parameters {                                                                      \
     constexpr chaos::abi::class_set mine = chaos::abi::function_table[static_cast<unsigned>(chaos::abi::function_id::symbol)].classes; \
     if (!chaos::hooks::always_awake(mine) &&                                                                          \
         __builtin_expect(!(chaos::page->armed_classes.load(std::memory_order_relaxed) & mine), 1))                   \

@@ -155,9 +155,13 @@ std::uint64_t quick_functions_of(const abi::rule& r) {
   return bits;
 }
 
+bool always_fires(const abi::rule& r) {
+  return r.chance >= abi::certain && r.toxicity >= abi::certain && !r.when.pattern_length && !r.when.first && r.times == UINT64_MAX;
+}
+
 // Can the rule say no without looking at more than its own state? Streams and files, where a call is one operation.
 bool looks_only_at_its_state(const abi::rule& r, bool file) {
-  return !r.thread_glob && !r.caller_glob && !r.stack_glob && r.size_low == 0 && r.size_high == UINT64_MAX && !r.after_bytes &&
+  return !always_fires(r) && !r.thread_glob && !r.caller_glob && !r.stack_glob && r.size_low == 0 && r.size_high == UINT64_MAX && !r.after_bytes &&
          !r.space_bytes && core::scope_of(r, !file) == (file ? abi::scope::thread : abi::scope::connection) &&
          !((core::of(r.kind) & core::arrival_effects) && (r.classes & abi::classes::stream_in)) &&
          !(r.kind == abi::effect::slicer && r.delay_ns) &&  // there may be a gap to wait out
