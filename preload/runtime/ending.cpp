@@ -88,7 +88,8 @@ void learn_end(descriptor& d, int fd, const rule_view& v, abi::function_id funct
   const std::uint32_t rule = made.verdict.ends_rule;
   std::uint64_t at = made.verdict.ends_ns;
   const bool at_once = made.verdict.end == effects::ending::reset;
-  const std::uint32_t ender = at_once ? made.verdict.ender->id : rule;
+  // Without a time it is the first byte that meets it: a connect that is waited for has been made, as it is on such a network.
+  const std::uint32_t ender = !at_once ? rule : made.verdict.ender->asked_delay_ns ? made.verdict.ender->id : 0;
   if (at_once) at = now;
   undecide(made);
   if (!lock(d)) return;

@@ -46,8 +46,17 @@ TEST(CommandLine, HandsTheWordsOfARuleOnAsTheyAre) {
 }
 
 TEST(CommandLine, AValueOfARuleMayLookLikeAnOption) {
+  for (const auto& typed : {words{"--name", "--mine"}, words{"--name=--json"}}) {
+    words all{"set", "observe", "malloc"};
+    all.insert(all.end(), typed.begin(), typed.end());
+    const auto p = parse(all);
+    EXPECT_FALSE(p.what.json);
+    EXPECT_EQ(p.what.words, (words(all.begin() + 1, all.end())));
+  }
+  // But one that it is: the value is missing, and whoever reads the rule says so.
   const auto p = parse({"set", "observe", "malloc", "--name", "--json"});
-  EXPECT_EQ(p.what.words, (words{"observe", "malloc", "--name", "--json"}));
+  EXPECT_TRUE(p.what.json);
+  EXPECT_EQ(p.what.words, (words{"observe", "malloc", "--name"}));
 }
 
 TEST(CommandLine, LeavesEverythingBehindTheProgramToTheProgram) {
