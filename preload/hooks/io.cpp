@@ -87,6 +87,7 @@ road enter_descriptor(frame& f, abi::class_set row) {
   if (input && gates(*f.d, *f.view)) {
     if (served_from_buffer(f)) limit_to(f, read_ahead(f.c.stream));
     else if (const road way = pass_gate(f, fd, f.acts_as & cls::datagram_in); way != road::go) return way;
+    if (take_owed_reset(*f.d)) { f.error = ECONNRESET; return road::fail; }
   }
   if (output && sending_is_held(*f.d) && nonblocking(f)) {
     refire(fd);

@@ -48,6 +48,7 @@ struct queue {
   std::uint64_t bytes;
   bool end;
   bool empty;  // nothing of either, when it was looked at
+  bool reset;  // the look took an ECONNRESET away
 };
 queue queued(const descriptor& d, int fd, bool expected = false) {
   // The poll first: what is readable then is still counted after it. The other way round a byte that comes in between
@@ -58,15 +59,16 @@ queue queued(const descriptor& d, int fd, bool expected = false) {
   int n = 0;
   const unsigned long request = d.kind == descriptor_kind::tcp ? SIOCINQ : FIONREAD;
   if (sys::control(fd, request, &n) != 0 || n < 0) n = 0;
-  // SIOCINQ counts no further than an urgent byte, which a read passes over.
-  if (d.kind == descriptor_kind::tcp && n == 0 && (expected || (ready > 0 && (p.revents & POLLIN))))
-    if (const long behind = sys::call(SYS_recvfrom, fd, nullptr, std::size_t{1} << 30, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT, nullptr, nullptr); behind > 0)
-      n = static_cast<int>(behind);
+  // SIOCINQ counts no further than an urgent byte, which a read passes over. An error that is pending would be told to us.
+  long behind = 0;
+  if (d.kind == descriptor_kind::tcp && n == 0 && (expected || (ready > 0 && (p.revents & POLLIN))) && !(p.revents & POLLERR))
+    behind = sys::call(SYS_recvfrom, fd, nullptr, std::size_t{1} << 30, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT, nullptr, nullptr);
+  if (behind > 0) n = static_cast<int>(behind);
   const bool hup = ready > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
   // Streams of sockets say so themselves, and another thread may have read between the two questions.
   const bool says_so = d.kind == descriptor_kind::tcp || d.kind == descriptor_kind::unix_stream || d.kind == descriptor_kind::udp;
   const bool empty_but_readable = ready > 0 && (p.revents & POLLIN) && n == 0 && !says_so;
-  return {static_cast<std::uint64_t>(n), hup || empty_but_readable, ready == 0 && n == 0};
+  return {static_cast<std::uint64_t>(n), hup || empty_but_readable, ready == 0 && n == 0, behind == -ECONNRESET};
 }
 
 // Delay for what just arrived, by the rules in force; reports each injection.
@@ -327,6 +329,7 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
   }
   if (d.kind == descriptor_kind::tcp) out.least = d.own_threshold;  // polls of unix sockets do not look at it
   const queue q = queued(d, fd, line->seen > line->consumed);
+  if (q.reset) line->reset_owed = true;
   const std::uint64_t now = sys::now_ns();  // not before: what has come is not older than that
   // A pipe that nobody has opened to write looks the same, and is at its end.
   out.empty = q.empty && (d.kind == descriptor_kind::tcp || d.kind == descriptor_kind::unix_stream);
