@@ -207,7 +207,7 @@ struct examiner {
       say(severity::limited, "io_uring", "the program can use io_uring, whose operations never pass through libc",
           "chaos-ctl run --no-io-uring, or switch it off in the program (for node: UV_USE_IO_URING=0)");
     if (imports.contains("syscall"))
-      say(severity::note, "raw_syscalls", "the program calls syscall(): such calls are seen by number only");
+      say(severity::note, "raw_syscalls", "the program calls syscall(): of what it does that way only close, recvmmsg and sendmmsg are seen");
     if (report.interposed.empty())
       say(severity::limited, "nothing_imported", "it imports none of the functions that libchaos.so stands in front of");
   }
