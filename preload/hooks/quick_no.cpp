@@ -110,16 +110,33 @@ void count_unless_changed(const sole_rule& sole, quick_answer asked, std::uint64
   if (asked != nobody_asked && report->rules[slot].rule.load(std::memory_order_relaxed) == asked->rule.load(std::memory_order_relaxed)) count_calls(slot, 1, moved);
 }
 
+bool is_still(const sole_rule& sole, quick_answer asked) { return asked != nobody_asked && asked->rule.load(std::memory_order_relaxed) == sole.id; }
+
 }  // namespace
 
-long settle_failed(const sole_rule& sole, quick_answer asked, long result) {
+void count_late(descriptor& d, const sole_rule& sole, quick_answer asked) {
+  own_or_share(d);
+  std::uint64_t operation = asked->operations.load(std::memory_order_relaxed);
+  while (operation + 1 < sole.quiet_until.load(std::memory_order_relaxed))  // the next one that fires is left to the next call
+    if (asked->operations.compare_exchange_weak(operation, operation + 1, std::memory_order_relaxed)) return;
+}
+
+long settle_failed(descriptor& d, quick_answer asked, bool input, counted when, long result) {
+  const sole_rule& sole = input ? d.sole_in : d.sole_out;
+  if (input && errno_here() == EAGAIN) {
+    if (when == counted::before && is_still(sole, asked)) add_to(d, asked->operations, ~std::uint64_t{0});
+    return result;
+  }
+  if (when == counted::after && is_still(sole, asked)) count_late(d, sole, asked);
   count_unless_changed(sole, asked, 0);
   return result;
 }
 
-long settle_otherwise(descriptor& d, quick_answer asked, bool input, long result) {
+long settle_otherwise(descriptor& d, quick_answer asked, bool input, counted when, long result) {
   const std::uint64_t moved = static_cast<std::uint64_t>(result);
-  count_unless_changed(input ? d.sole_in : d.sole_out, asked, moved);
+  const sole_rule& sole = input ? d.sole_in : d.sole_out;
+  if (when == counted::after && is_still(sole, asked)) count_late(d, sole, asked);
+  count_unless_changed(sole, asked, moved);
   if (!input) add_to(d, d.out_bytes, moved);
   else if (!d.line.load(std::memory_order_relaxed)) add_to(d, d.in_bytes, moved);
   else consumed(d, moved);

@@ -13,9 +13,12 @@
 
 namespace chaos::hooks {
 
-// What is remembered while the call is made, in one register: where the operation was counted. nullptr: the common road.
+// What is remembered while the call is made, in one register: where the operation is counted. nullptr: the common road.
 using quick_answer = core::rule_state*;
 inline const quick_answer nobody_asked = reinterpret_cast<quick_answer>(1);  // to be made and settled, but no rule is about this function
+
+// An input that finds nothing is no operation: step one counts it when it has been made, everything else is counted before.
+enum class counted : bool { before, after };
 
 // Nothing is under way that a call would have to wait for or be told of.
 static_assert(offsetof(descriptor, redirected) == offsetof(descriptor, broken) + 1 && sizeof(std::atomic<bool>) == 1);
@@ -27,14 +30,21 @@ static_assert(offsetof(descriptor, redirected) == offsetof(descriptor, broken) +
 }
 
 // Step one. The descriptor's rules are known to be those of the page.
+template <counted when>
 [[gnu::always_inline]] inline quick_answer ask_alone(descriptor& d, const sole_rule& sole, std::uint64_t function) {
   if (__builtin_expect(fork_witness->load(std::memory_order_relaxed) != sole.stream_of || !is_plain(d), 0)) return nullptr;
-  if (__builtin_expect(!(sole.functions & function), 0)) return !inside() && owns(d) ? nobody_asked : nullptr;
+  if (__builtin_expect(!(sole.functions & function), 0)) return owns_from_outside(d) ? nobody_asked : nullptr;
   const quick_answer state = __atomic_load_n(&sole.state, __ATOMIC_RELAXED);
+  if (__builtin_expect(!state, 0)) return nullptr;
   std::uint64_t before;
-  if (__builtin_expect(!state || !take_as_owner(d, state->operations, before), 0)) return nullptr;
+  if constexpr (when == counted::after) {
+    if (__builtin_expect(!owns_from_outside(d), 0)) return nullptr;
+    before = state->operations.load(std::memory_order_relaxed);
+  } else if (__builtin_expect(!take_as_owner(d, state->operations, before), 0)) {
+    return nullptr;
+  }
   if (__builtin_expect(before + 1 < sole.quiet_until.load(std::memory_order_relaxed), 1)) return state;
-  add_to(d, state->operations, ~std::uint64_t{0});
+  if constexpr (when == counted::before) add_to(d, state->operations, ~std::uint64_t{0});
   return nullptr;
 }
 
@@ -46,21 +56,26 @@ inline sole_rule& sole_of(descriptor& d, abi::class_set acts_as) { return acts_a
 quick_answer ask_quickly(descriptor& d, std::uint64_t function, abi::class_set row, int flags);
 
 // After a call that the rule said no to: what it moved. They return `result`.
-long settle_failed(const sole_rule& sole, quick_answer asked, long result);
+long settle_failed(descriptor& d, quick_answer asked, bool input, counted when, long result);
 long settle_file(const sole_rule& sole, quick_answer asked, long result);
-long settle_otherwise(descriptor& d, quick_answer asked, bool input, long result);  // rules were changed meanwhile, or arrivals are held
+long settle_otherwise(descriptor& d, quick_answer asked, bool input, counted when, long result);  // rules were changed meanwhile, or arrivals are held
+void count_late(descriptor& d, const sole_rule& sole, quick_answer asked);  // others came between
+template <counted when>
 [[gnu::always_inline]] inline long settle(descriptor& d, quick_answer asked, bool input, long result) {
   const sole_rule& sole = input ? d.sole_in : d.sole_out;
   if (__builtin_expect_with_probability(result < 0, input, 0.6)) {
-    if (!input || __builtin_expect(errno_here() != EAGAIN, 0)) return settle_failed(sole, asked, result);
-    // Nothing was there: no operation.
-    if (__builtin_expect(asked != nobody_asked && asked->rule.load(std::memory_order_relaxed) == sole.id, 1)) add_to(d, asked->operations, ~std::uint64_t{0});
-    return result;
+    if (when == counted::after && __builtin_expect(errno_here() == EAGAIN, 1)) return result;
+    return settle_failed(d, asked, input, when, result);
   }
   const std::uint64_t moved = static_cast<std::uint64_t>(result);
   if (__builtin_expect(generation_of(d.head.load(std::memory_order_relaxed)) != page->generation.load(std::memory_order_relaxed) || (input && d.line.load(std::memory_order_relaxed)), 0) ||
       (__builtin_expect(asked != nobody_asked, 1) && __builtin_expect(__atomic_load_n(&sole.state, __ATOMIC_RELAXED) != asked || !add_on_this_cpu(*sole.lane, 1, moved), 0)))
-    return settle_otherwise(d, asked, input, result);
+    return settle_otherwise(d, asked, input, when, result);
+  if (when == counted::after && __builtin_expect(asked != nobody_asked, 1)) {
+    std::uint64_t before;
+    if (__builtin_expect(!take_as_owner(d, asked->operations, before), 0)) count_late(d, sole, asked);
+    else if (__builtin_expect(before + 1 >= sole.quiet_until.load(std::memory_order_relaxed), 0)) add_to(d, asked->operations, ~std::uint64_t{0});
+  }
   add_to(d, input ? d.in_bytes : d.out_bytes, moved);
   return result;
 }

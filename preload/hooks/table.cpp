@@ -104,7 +104,7 @@ template <abi::function_id self, class Ret, class... Rest>
       const abi::class_set acts_as = mine & d.role;
       const long result = static_cast<long>(real_call(fd, rest...));
       if (acts_as & (abi::classes::file_io | abi::classes::sync)) return static_cast<Ret>(settle_file(sole_of(d, acts_as), answer, result));
-      return static_cast<Ret>(settle(d, answer, acts_as & abi::classes::stream_in, result));
+      return static_cast<Ret>(settle<counted::before>(d, answer, acts_as & abi::classes::stream_in, result));
     }
   }
   return slow(fd, rest...);
@@ -128,8 +128,9 @@ template <abi::function_id self, class Ret, class... Rest>
     constexpr bool input = (mine & abi::classes::stream_in) != 0;
     descriptor& d = descriptor_table[fd];
     if (!has_receive_flags(mine) || !(flags_among(rest...) & (MSG_PEEK | beside_the_queue))) {
-      const quick_answer answer = ask_alone(d, input ? d.sole_in : d.sole_out, quick_bit(self));
-      if (__builtin_expect(answer != nullptr, 1)) return static_cast<Ret>(settle(d, answer, input, static_cast<long>(real_call(fd, rest...))));
+      constexpr counted when = input ? counted::after : counted::before;
+      const quick_answer answer = ask_alone<when>(d, input ? d.sole_in : d.sole_out, quick_bit(self));
+      if (__builtin_expect(answer != nullptr, 1)) return static_cast<Ret>(settle<when>(d, answer, input, static_cast<long>(real_call(fd, rest...))));
     }
   }
   return otherwise(fd, rest...);

@@ -63,7 +63,12 @@ not_done:
   return false;
 }
 #undef CHAOS_AS_OWNER
-inline bool owns(const descriptor& d) { return d.owner.load(std::memory_order_relaxed) == this_thread.tid; }
+// The thread is the owner, and not at work for us.
+[[gnu::always_inline]] inline bool owns_from_outside(const descriptor& d) {
+  std::uint64_t tid_and_depth;
+  __builtin_memcpy(&tid_and_depth, &this_thread, sizeof tid_and_depth);
+  return tid_and_depth == static_cast<std::uint32_t>(d.owner.load(std::memory_order_relaxed));
+}
 
 // An addition by whoever it is.
 [[gnu::always_inline]] inline void add_to(const descriptor& d, std::atomic<std::uint64_t>& word, std::uint64_t n) {

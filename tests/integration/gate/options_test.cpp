@@ -148,6 +148,44 @@ TEST_F(Option, CallsThatTheTriggerSaysNoToAreMatches) {
   }
 }
 
+// The first of two readers has the connection for itself until the other one comes, with a call of its own under way.
+TEST_F(Option, ReadsOfTwoThreadsAreEachCountedOnceAndFireOnce) {
+  constexpr std::uint64_t bytes = 6000;
+  for (const int flags : {0, static_cast<int>(MSG_DONTWAIT)}) {
+    tcp_pair q;
+    id = s.set("error " + q.target() + " EIO --force --on recv --when 3000 --times 1");
+    std::atomic<std::uint64_t> taken{0}, failed{0};
+    const auto read = [&] {
+      char c;
+      while (taken < bytes) {
+        const ssize_t n = recv(q.near, &c, 1, flags);
+        if (n == 1) ++taken;
+        else if (n == 0) return;
+        else if (errno == EIO) ++failed;
+      }
+    };
+    std::thread one(read);
+    ASSERT_EQ(send(q.far, "xxx", 3, 0), 3);
+    EXPECT_TRUE(wait_until([&] { return taken == 3; }));
+    std::thread two(read);
+    for (std::uint64_t sent = 3; sent < bytes;) {
+      const std::string some(std::min<std::uint64_t>(bytes - sent, 1 + sent % 37), 'x');
+      ASSERT_EQ(send(q.far, some.data(), some.size(), 0), static_cast<ssize_t>(some.size()));
+      sent += some.size();
+    }
+    EXPECT_TRUE(wait_until([&] { return taken >= bytes; }));
+    shutdown(q.far, SHUT_RDWR);
+    one.join();
+    two.join();
+    EXPECT_EQ(failed, 1u) << flags;
+    EXPECT_EQ(s.count(id).fired, 1u) << flags;
+    const std::uint64_t ends = s.count(id).matched - bytes - 1;  // reads that found the end
+    EXPECT_LE(ends, 2u) << flags;
+    EXPECT_EQ(s.count(id).bytes, bytes) << flags;
+    s.clear();
+  }
+}
+
 TEST_F(Option, Scope) {
   const unique_fd other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const sockaddr_in to = loopback(p.service.port);
