@@ -16,23 +16,23 @@ inline constexpr std::int32_t shared_by_threads = -1;  // descriptor::owner
 // Only with rseq does a thread own anything.
 #if defined(__x86_64__)
 static_assert(offsetof(thread_state, tid) == 0 && offsetof(thread_state, depth) == 4, "compared with the owner as one word");
-#define CHAOS_AS_OWNER(ADDITION)                                                            \
-  ".pushsection __rseq_cs, \"aw\"\n"                                                       \
-  ".balign 32\n"                                                                            \
-  "3: .long 0, 0\n"                                                                         \
-  "   .quad 1f, 2f - 1f, 4f\n"                                                              \
-  ".popsection\n"                                                                           \
-  "   leaq 3b(%%rip), %%rax\n"                                                              \
-  "   movq %%rax, %%fs:8(%[area])\n"     /* rseq.rseq_cs */                                 \
-  "1: movl %[owner], %%eax\n"            /* its upper half becomes 0 */                     \
-  "   cmpq %%rax, %%fs:(%[thread])\n"    /* tid, and depth 0 */                             \
-  "   jne %l[not_done]\n"                                                                  \
-  ADDITION                                                                                  \
-  "2:\n"                                                                                    \
-  ".pushsection __rseq_failure, \"ax\"\n"                                                   \
-  "   .byte 0x0f, 0xb9, 0x3d\n"          /* ud1, and the signature that glibc registered */ \
-  "   .long 0x53053053\n"                                                                   \
-  "4: jmp %l[not_done]\n"                                                                      \
+#define CHAOS_AS_OWNER(ADDITION)                                                              \
+  ".pushsection __rseq_cs, \"aw\"\n"                                                          \
+  ".balign 32\n"                                                                              \
+  "3: .long 0, 0\n"                                                                           \
+  "   .quad 1f, 2f - 1f, 4f\n"                                                                \
+  ".popsection\n"                                                                             \
+  "   leaq 3b(%%rip), %%rax\n"                                                                \
+  "   movq %%rax, %%fs:8(%[area])\n"     /* rseq.rseq_cs */                                   \
+  "1: movl %[owner], %%eax\n"            /* its upper half becomes 0 */                       \
+  "   cmpq %%rax, %%fs:(%[thread])\n"    /* tid, and depth 0 */                               \
+  "   jne %l[not_done]\n"                                                                     \
+  ADDITION                                                                                    \
+  "2:\n"                                                                                      \
+  ".pushsection __rseq_failure, \"ax\"\n"                                                     \
+  "   .byte 0x0f, 0xb9, 0x3d\n"          /* ud1, and the signature that glibc registered */   \
+  "   .long 0x53053053\n"                                                                     \
+  "4: jmp %l[not_done]\n"                                                                     \
   ".popsection\n"
 [[gnu::always_inline]] inline std::ptrdiff_t offset_of_this_thread() { return reinterpret_cast<char*>(&this_thread) - static_cast<char*>(__builtin_thread_pointer()); }
 #endif
