@@ -97,7 +97,7 @@ road pass_gate(frame& f, int fd, bool datagrams) {
 
 road meet_sender(frame& f) {
   const auto can_apply = [](const abi::rule& r) { return (r.classes & abi::classes::datagram_in) && !(core::of(r.kind) & core::datagram_arrival_effects); };
-  f.c.to_len = 0;
+  f.c.to = nullptr;  // that of a datagram before, which was lost
   if (!any_rule(*f.view, f.view->mask, can_apply)) return road::go;
   const std::uint64_t deadline = nonblocking(f) ? 0 : deadline_of(f.c.fd, SO_RCVTIMEO, sys::now_ns());
   for (;;) {
