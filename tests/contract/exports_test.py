@@ -57,7 +57,7 @@ class Exports(unittest.TestCase):
 
     def test_keeps_the_environment_of_the_program(self):
         """A loader call in the first constructor runs libc's own too early, and `environ` stays empty."""
-        out = subprocess.run(["/usr/bin/env"], env={"LD_PRELOAD": SHIM, "CHAOS_DIR": "/nonexistent", "MARK": "here"}, capture_output=True, text=True)
+        out = subprocess.run(["/usr/bin/env"], env={"LD_PRELOAD": SHIM, "CHAOS_DIR": "/dev/null/nowhere", "MARK": "here"}, capture_output=True, text=True)
         self.assertIn("MARK=here", out.stdout)
 
     def test_controllers_carry_the_marker(self):
