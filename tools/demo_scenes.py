@@ -1,6 +1,7 @@
 """The scenes of tools/demo. Each sets a fault with chaos-ctl, shows what real Redis programs make of it, and takes it out."""
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -24,9 +25,14 @@ report = []
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below those that the kernel gives to outgoing connections: it is still free when a server listens on it."""
+    while True:
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", random.randrange(10000, 32768)))
+                return s.getsockname()[1]
+            except OSError:
+                pass
 
 
 PORT = free_port()

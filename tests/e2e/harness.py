@@ -6,6 +6,7 @@ behind fails, however far down that stands: orphans come to the parent of this p
 import ctypes
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -58,10 +59,27 @@ def until(condition, what, deadline=DEADLINE, every=0.01):
         time.sleep(every)
 
 
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+taken_ports = []  # held as long as this process lives
+
+
+def free_port():
+    """A port that nobody else gets before it is listened on: below those that the kernel gives to outgoing connections, and taken by
+    an abstract socket of its name, as by the tests in other processes (tests/support/free_port.hpp)."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        above = min(int(f.read().split()[0]), 32768)
+    for port in random.SystemRandom().sample(range(10000, above if above > 12000 else 32768), 1000):
+        taken = socket.socket(socket.AF_UNIX)
+        try:
+            taken.bind(f"\0chaos-test-port-{port}")
+            for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+                with socket.socket(socket.AF_INET, kind) as s:
+                    s.bind(("0.0.0.0", port))
+        except OSError:
+            taken.close()
+            continue
+        taken_ports.append(taken)
+        return port
+    raise AssertionError("no free port")
 
 
 def alive(pid):

@@ -1,11 +1,8 @@
 // A redis-server of its own for a test: own port, own temporary folder, ended by its process id.
 #pragma once
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +14,7 @@
 #include <thread>
 
 #include "chaos/redis/connection.hpp"
+#include "tests/support/free_port.hpp"
 
 namespace chaos_test {
 using namespace std::chrono_literals;
@@ -29,19 +27,6 @@ inline bool eventually(const std::function<bool()>& holds, std::chrono::millisec
     std::this_thread::sleep_for(1ms);
   }
   return true;
-}
-
-inline int free_port() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof a;
-  if (bind(fd, reinterpret_cast<sockaddr*>(&a), size) != 0 ||
-      getsockname(fd, reinterpret_cast<sockaddr*>(&a), &size) != 0)
-    throw std::runtime_error("no free port");
-  close(fd);
-  return ntohs(a.sin_port);
 }
 
 class temporary_folder {
