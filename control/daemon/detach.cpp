@@ -31,8 +31,10 @@ void stdio_to_null() {
   if (null > 2) close(null);
 }
 
-// The process that was started: waits for the verdict of the one that stays.
-[[noreturn]] void wait_for_verdict(int from, int ready_fd) {
+// The process that was started: waits for the verdict of the one that stays. The one between is gone by then, so that whoever counts
+// processes once a daemon is ready finds one.
+[[noreturn]] void wait_for_verdict(pid_t between, int from, int ready_fd) {
+  while (waitpid(between, nullptr, 0) < 0 && errno == EINTR) {}
   char verdict = 0;
   std::string text;
   char chunk[512];
@@ -63,7 +65,7 @@ starter::starter(bool foreground, int ready_fd) : foreground_(foreground), ready
   if (child < 0) fail("chaosd: can not fork");
   if (child > 0) {
     close(ends[1]);
-    wait_for_verdict(ends[0], ready_fd_);
+    wait_for_verdict(child, ends[0], ready_fd_);
   }
   close(ends[0]);
   pipe_ = ends[1];

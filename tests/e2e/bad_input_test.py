@@ -132,7 +132,7 @@ class BadInput(SessionTest):
                 self.assertEqual((text.code, text.out), (USAGE, ""))
                 self.assertTrue(text.err.startswith("chaos-ctl"), text.err)
                 self.assertIn(error["message"], text.err)
-        self.assertEqual(self.daemons(), [])
+        self.assertNoDaemon()
         self.assertEqual(os.listdir(self.dir), [])
 
     def test_messages_differ(self):
@@ -230,7 +230,7 @@ class BadInput(SessionTest):
         self.assertIn("version", answer.json["error"]["message"])
         self.assertIn("version", self.ctl("stop", "--json").json["error"]["message"])
         self.assertIn("77", self.ok("doctor").out)
-        self.assertEqual(self.daemons(), [])
+        self.assertNoDaemon()
 
     def test_full_disk(self):
         small = os.path.join(self.dir, "small")
@@ -242,7 +242,7 @@ class BadInput(SessionTest):
             answer = self.ctl("--dir", small, "set", "latency", "127.0.0.1:1", "1ms", "--json")
             self.assertEqual(answer.code, FAILED, answer)
             self.assertRegex(answer.json["error"]["message"].lower(), "space|room|full")
-            self.assertEqual(self.daemons(small), [])
+            self.assertNoDaemon(small)
         finally:
             subprocess.run(["umount", small], check=True)
 
@@ -273,7 +273,7 @@ class BadInput(SessionTest):
     def test_a_folder_is_no_file(self):
         for words in (["apply"], ["experiment", "validate"], ["experiment", "report"], ["schedule", "run"], ["schedule", "validate"]):
             self.assertIn(f"can not read {self.dir}: Is a directory", self.ctl(*words, self.dir, check=FAILED).err, words)
-        self.assertEqual(self.daemons(), [])
+        self.assertNoDaemon()
 
     def test_command_line(self):
         for words, names in ((["lst"], "list"), ([], "--help"), (["list", "--jsn"], "--json"), (["watch", "--count", "x"], "whole number"),
@@ -282,7 +282,7 @@ class BadInput(SessionTest):
             answer = self.ctl(*words)
             self.assertEqual(answer.code, USAGE, (words, answer))
             self.assertIn(names, answer.err)
-        self.assertEqual(self.daemons(), [])
+        self.assertNoDaemon()
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ class Commands(SessionTest):
         text = "[fault a]\nkind = latency\ntarget = 127.0.0.1:1\nvalue = 5ms\n\n[fault b]\nkind = latency\ntarget = 127.0.0.1:2\nvalue = 5\n"
         answer = self.ctl("apply", "-", stdin=text)
         self.assertEqual(answer.code, USAGE, answer)
-        self.assertEqual(self.daemons(), [], "bad input starts no daemon")
+        self.assertNoDaemon(message="bad input starts no daemon")
         self.assertEqual(self.ctl("apply", self.dir + "/none.ini").code, FAILED)
         self.assertIn("Is a directory", self.ctl("apply", self.dir, check=FAILED).err)
 
@@ -167,7 +167,7 @@ class Commands(SessionTest):
             answer = self.ctl(*words, "--json")
             self.assertEqual(answer.code, NO_DAEMON)
             self.assertEqual(answer.json["error"]["code"], "no_daemon")
-        self.assertEqual(self.daemons(), [])
+        self.assertNoDaemon()
 
     def test_commands_that_need_no_daemon(self):
         for words in (["hooks"], ["hooks", "recv"], ["hooks", "sync"], ["effects"], ["effects", "latency"], ["doctor"], ["--help"], ["--version"]):
@@ -233,7 +233,7 @@ class Commands(SessionTest):
         first = self.ok("daemon", "start", "--json").json["pid"]
         self.assertEqual(self.ok("daemon", "start", "--json").json["pid"], first)
         self.ok("daemon", "stop")
-        self.assertEqual(self.daemons(), [])
+        self.assertNoDaemon()
         self.assertEqual(self.ctl("daemon", "stop").code, NO_DAEMON)
         self.assertEqual(self.ctl("daemon", "strat").code, USAGE)
         self.assertEqual(self.ctl("daemon").code, USAGE)

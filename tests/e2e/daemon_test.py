@@ -33,7 +33,7 @@ class Daemon(SessionTest):
         done = [p.communicate(timeout=60) + (p.returncode,) for p in many]
         self.assertEqual([d[2] for d in done], [0] * 20, [d[1] for d in done if d[2]])
         self.assertEqual(sorted(int(d[0]) for d in done), list(range(1, 21)))
-        self.assertEqual(len(self.daemons()), 1)
+        self.assertOneDaemon()
         self.assertEqual(len(self.rules()), 20)
 
     def test_command_substitution_returns(self):
@@ -66,7 +66,7 @@ class Daemon(SessionTest):
         self.assertTrue(os.path.exists(f"{self.dir}/default/control.sock"))
         self.assertEqual(self.ctl("list").code, NO_DAEMON)
         self.ok("set", "latency", "127.0.0.1:2", "1ms")
-        self.assertEqual(len(self.daemons()), 1)
+        self.assertOneDaemon()
 
     def test_a_daemon_that_is_about_to_end_is_waited_for(self):
         os.mkdir(f"{self.dir}/default", 0o700)
@@ -175,7 +175,7 @@ class Daemon(SessionTest):
         """As in a container whose first process is no init."""
         nobody_reaps = "import ctypes, subprocess, sys\nctypes.CDLL(None).prctl(36, 1)\nfor c in 'start', 'stop', 'start': subprocess.run([sys.argv[1], 'daemon', c], check=True)"
         self.assertEqual(subprocess.run([sys.executable, "-c", nobody_reaps, CTL], env=self.env, stdout=subprocess.DEVNULL, timeout=60).returncode, DONE)
-        self.assertEqual(len(self.daemons()), 1)
+        self.assertOneDaemon()
 
     def test_without_a_free_descriptor_clients_are_refused_and_told(self):
         self.ok("daemon", "start")

@@ -20,7 +20,7 @@ class Owner(SessionTest):
 
     def test_a_user_that_does_not_exist(self):
         self.assertIn("there is no user 'nosuchuser'", self.chaosd("--owner", "nosuchuser", status=FAILED))
-        self.assertEqual(self.daemons(), [])
+        self.assertNoDaemon()
 
     def test_only_root_becomes_somebody_else(self):
         nobody = pwd.getpwnam("nobody")
@@ -30,7 +30,7 @@ class Owner(SessionTest):
             return
         os.chown(self.dir, nobody.pw_uid, nobody.pw_gid)
         self.chaosd("--owner", "nobody", status=0)
-        (pid,) = self.daemons()
+        pid = self.assertOneDaemon()
         with open(f"/proc/{pid}/status") as f:
             fields = dict(line.split(":", 1) for line in f)
         self.assertEqual(set(fields["Uid"].split()), {str(nobody.pw_uid)})
@@ -78,7 +78,7 @@ class Syslog(SessionTest):
         if self.there:  # a place of our own for /dev/log
             words = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /dev/log && exec "$@"', self.log_path, *words]
         self.assertEqual(subprocess.run(words, env=self.env, timeout=20).returncode, 0)
-        (pid,) = self.daemons()
+        pid = self.assertOneDaemon()
         self.assertIn(f"chaosd[{pid}]: ", self.logged("serves session"))
         self.ok("set", "latency", "127.0.0.1:1", "1ms", "--name", "slow")
         line = self.logged('"command":"set"')

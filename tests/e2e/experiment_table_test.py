@@ -385,7 +385,7 @@ class ExperimentTable(SessionTest):
     def test_wrong_use(self):
         for words in (("list",), ("status",), ("stop",), ("pause",), ("resume", "x")):
             self.ctl("experiment", *words, check=NO_DAEMON)
-        self.assertEqual(self.daemons(), [])
+        self.assertNoDaemon()
         self.configure()
         self.assertEqual(self.ok("experiment", "list").out, "no experiment has run\n")
         s = self.connect()
@@ -427,7 +427,7 @@ class ExperimentTable(SessionTest):
                 f.write(f"[chaosd]\n{line}\n")
             answer = self.ctl("daemon", "start", check=FAILED)
             self.assertIn(said, answer.err, line)
-            self.assertEqual(self.daemons(), [])
+            self.assertNoDaemon()
 
 load_tests = side_by_side.share
 

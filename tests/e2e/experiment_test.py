@@ -135,7 +135,7 @@ class Experiment(SessionTest):
 
     def test_a_killed_daemon_aborts(self):
         p = self.during(self.file(observe="60s"))
-        os.kill(self.daemons()[0], signal.SIGKILL)
+        os.kill(self.daemon_pid(), signal.SIGKILL)
         out, _ = p.communicate(timeout=20)
         self.assertEqual((p.returncode, json.loads(out)["verdict"]), (FAILED, "aborted"))
 
@@ -174,7 +174,7 @@ class Experiment(SessionTest):
         self.assertEqual(self.ctl("experiment", "run", path, "--report", f"{self.dir}/x.md", "--report", "/nowhere/x.md").code, FAILED)
         self.assertIn("directory", self.ctl("experiment", "run", path, "--report", f"{self.dir}/x.md", "--report", self.make_folder("x.html"), check=FAILED).err)
         self.assertFalse(os.path.exists(f"{self.dir}/x.md"), "what is refused leaves no file behind")
-        self.assertEqual(self.daemons(), [], "wrong use starts no daemon")
+        self.assertNoDaemon(message="wrong use starts no daemon")
 
     def test_validate_names_word_and_line(self):
         self.assertIn("recovers_within = 5s (implied)", self.ctl("experiment", "validate", self.file(), check=DONE).out)
@@ -182,7 +182,7 @@ class Experiment(SessionTest):
         self.assertEqual(answer.json["error"]["word"], "sucess_rate")
         self.assertIn("line 25: ", answer.json["error"]["message"])
         self.assertIn("did you mean 'success_rate'", answer.json["error"]["message"])
-        self.assertEqual(self.daemons(), [])
+        self.assertNoDaemon()
 
 load_tests = side_by_side.share
 

@@ -181,6 +181,14 @@ class SessionTest(unittest.TestCase):
                 mine.append(int(name))
         return mine
 
+    # One that was refused, or that came second, has said so and may still be about to end.
+    def assertNoDaemon(self, folder=None, message="no chaosd"):
+        until(lambda: not self.daemons(folder), message, deadline=GRACE)
+
+    def assertOneDaemon(self):
+        (pid,) = until(lambda: len(found := self.daemons()) == 1 and found, "one chaosd and no more", deadline=GRACE)
+        return pid
+
     def ctl(self, *words, env=None, stdin=None, timeout=30, check=None):
         done = subprocess.run([CTL, *map(str, words)], env={**self.env, **(env or {})}, input=stdin, text=True,
                               capture_output=True, timeout=timeout)

@@ -33,7 +33,7 @@ class Reach(SessionTest):
         ran = self.ctl("run", "--", program)
         self.assertEqual((ran.code, ran.out), (FAILED, ""), ran)
         self.assertIn(found[0]["text"], ran.err)
-        self.assertEqual(self.daemons(), [], "refused before a daemon starts")
+        self.assertNoDaemon(message="refused before a daemon starts")
 
     def test_static_program(self):
         self.refused(self.build("int main(void){return 0;}", "-static"), "static", "statically linked")
@@ -136,7 +136,7 @@ class Reach(SessionTest):
         self.assertEqual(self.ctl("run", "--", "no-such-program-at-all").code, FAILED)
         self.assertEqual(self.ctl("run", "--", "/nowhere/x").code, FAILED)
         self.assertEqual(self.ctl("run", "--", "/tmp").code, FAILED)
-        self.assertEqual(self.daemons(), [])
+        self.assertNoDaemon()
 
     def test_musl_program(self):
         if subprocess.run(["which", "musl-gcc"], capture_output=True).returncode:
@@ -264,7 +264,7 @@ class Run(SessionTest):
                 p.stdin.flush()
                 return p.stdout.readline().strip()
             self.assertEqual(ask(), "connected")
-            self.assertEqual(self.daemons(), [])
+            self.assertNoDaemon()
             self.ok("set", "down", f"127.0.0.1:{port}")
             self.assertEqual(ask(), "ConnectionRefusedError")
             self.assertGreaterEqual(self.rules()[0]["fired"], 1)

@@ -171,7 +171,7 @@ class Schedule(SessionTest):
         self.assertLess(chi_square, 13.8, seen)  # two degrees of freedom, p = 0.001
         slow = [e for e in plan if e["scenario"] == "slowdown"]
         self.assertEqual((min(e["delay_seconds"] for e in slow), max(e["delay_seconds"] for e in slow)), (10, 30))
-        self.assertEqual(self.daemons(), [], "a plan needs no daemon")
+        self.assertNoDaemon(message="a plan needs no daemon")
 
     # --- time
 
@@ -389,7 +389,7 @@ class Schedule(SessionTest):
 
     def test_not_enabled_does_nothing(self):
         self.assertIn("not enabled", self.ok("schedule", "run", self.file("[scenario a]\ncommand = true\n", target=False, enabled="false")).out)
-        self.assertEqual(self.daemons(), [])
+        self.assertNoDaemon()
 
     def test_two_of_one_name_do_not_run_at_once(self):
         path = self.file("[scenario a]\ncommand = true\n", target=False, start_wait="1h")
@@ -433,7 +433,7 @@ class Schedule(SessionTest):
         self.assertEqual(self.ctl("schedule", "run", "/nowhere").code, FAILED)
         self.assertIn("no schedule", self.ctl("schedule", "stop", check=FAILED).err)
         self.assertIn("no schedule", self.ok("schedule", "status").out)
-        self.assertEqual(self.daemons(), [], "wrong use starts no daemon")
+        self.assertNoDaemon(message="wrong use starts no daemon")
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ class Stress(SessionTest):
         for words, said in (((), "stress"), (("cpus",), "did you mean 'cpu'"), (("memory", "200"), "has no unit"), (("cpu", "--for", "5"), "has no unit"),
                             (("cpu", "--for", "2h"), "1h"), (("cpu", "--path", "/tmp"), "goes with disk"), (("cpu", "--owner", "x"), "--owner")):
             self.assertIn(said, self.ctl("stress", *words, check=USAGE).err)
-        self.assertEqual(self.daemons(), [])
+        self.assertNoDaemon()
 
 
 if __name__ == "__main__":
