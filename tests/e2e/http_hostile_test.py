@@ -104,11 +104,12 @@ class Slow(HttpTest):
         for _ in range(20):
             one = time.monotonic()
             self.get("/v1/rules", timeout=5)
-            self.assertLess(time.monotonic() - one, 2)
+            self.assertSoon(time.monotonic() - one, 2)
         for s in slow[1::2]:
             s.sendall(b"y")  # a byte now and then wins no time
         self.assertIn(b" 408 ", slow[1].recv(1000))
-        self.assertTrue(4 <= time.monotonic() - began <= 9, time.monotonic() - began)
+        self.assertGreaterEqual(time.monotonic() - began, 4)
+        self.assertSoon(time.monotonic() - began, 9)
         self.assertEqual(slow[0].recv(1000), b"", "who says nothing is just let go")
         for s in slow:
             s.close()
@@ -151,7 +152,7 @@ class Slow(HttpTest):
         for _ in range(10):
             one = time.monotonic()
             self.get("/v1/rules", timeout=5)
-            self.assertLess(time.monotonic() - one, 2)
+            self.assertSoon(time.monotonic() - one, 2)
         for s in held:
             s.close()
 

@@ -52,7 +52,7 @@ class Live(SessionTest):
     def accept(self, listener):
         s, _ = listener.accept()
         self.addCleanup(s.close)
-        s.settimeout(10)
+        s.settimeout(30)
         return s
 
     def said(self, p):
@@ -69,7 +69,7 @@ class Live(SessionTest):
         ended = time.monotonic()
         name, what, when = self.said(p)
         self.assertEqual((name, what), ("a", "ECONNRESET"))
-        self.assertLess(when - ended, WAKE_MAX)
+        self.assertSoon(when - ended, WAKE_MAX)
         self.assertGreater(when, began)
         with self.assertRaises(ConnectionResetError):
             peer.recv(10)
@@ -88,7 +88,7 @@ class Live(SessionTest):
         self.assertEqual(stats["events"] + stats["events_lost"], stats["events_published"])
         bystander.sendall(b"still here")
         self.assertEqual(p.stdout.readline().strip(), "b got b'still here'")
-        self.assertEqual(p.wait(10), 0)
+        self.assertEqual(p.wait(30), 0)
 
     def test_reset_peer_wakes_a_thread_that_waits_in_recv(self):
         self.break_by("reset_peer")
@@ -104,7 +104,7 @@ class Live(SessionTest):
         name, what, when = self.said(p)
         self.assertEqual((name, what), ("a", "ECONNRESET"))
         self.assertGreater(when - began, 0.4)
-        self.assertLess(when - ended, 0.4 + WAKE_MAX)
+        self.assertSoon(when - ended, 0.4 + WAKE_MAX)
         with self.assertRaises(ConnectionResetError):
             peer.recv(10)
         found = until(lambda: (r := self.rule(rule)) and r["broken_live"] and r, "the count")
@@ -115,9 +115,11 @@ class Live(SessionTest):
         s, port = self.listener()
         p = self.client(f"a:{port}")
         peer = self.accept(s)
-        self.ok("set", "reset_peer", f"127.0.0.1:{port}", "300ms", "--name", "r")
+        began = time.monotonic()
+        self.ok("set", "reset_peer", f"127.0.0.1:{port}", "1s", "--name", "r")
         self.ok("rm", "r")
-        time.sleep(0.5)
+        self.assertSoon(time.monotonic() - began, 1, "removed when it had broken it")
+        time.sleep(1.1)
         peer.sendall(b"alive")
         self.assertEqual(p.stdout.readline().strip(), "a got b'alive'")
 
@@ -143,7 +145,7 @@ except OSError as e: print(errno.errorcode[e.errno], flush=True)
         port = int(p.stdout.readline())
         c = socket.create_connection(("127.0.0.1", port))
         self.addCleanup(c.close)
-        c.settimeout(10)
+        c.settimeout(30)
         p.stdout.readline()
         self.ok("set", "reset_peer", f"listen:{port}")
         with self.assertRaises(ConnectionResetError):

@@ -64,7 +64,7 @@ class Ends(SessionTest):
             began = time.monotonic()
             self.ask(which)
             self.assertEqual(which[0].stdout.readline(), "pong\n")
-            self.assertLess(time.monotonic() - began, QUICK)
+            self.assertSoon(time.monotonic() - began, QUICK)
 
     def assertEnds(self, end, within, *options, end_of_rule=None):
         """Both clients are held, `end` is done, and both go on within the time."""
@@ -84,7 +84,7 @@ class Ends(SessionTest):
         for w in waiting:
             w.join(within + 10)
         self.assertEqual(len(late), 2, "both went on")
-        self.assertLess(max(late) - began, within)
+        self.assertSoon(max(late) - began, within)
         return ident
 
     def test_when_it_is_removed(self):
@@ -92,7 +92,7 @@ class Ends(SessionTest):
         self.assertExchangeIsQuick()
 
     def test_when_its_time_is_up(self):
-        ident = self.assertEnds(lambda ident: None, 1 + PROMPT, "--for", "1s")
+        ident = self.assertEnds(lambda ident: None, 3 + PROMPT, "--for", "3s")
         self.assertEqual(self.rule(ident)["state"], "ended")
         self.assertExchangeIsQuick()
 

@@ -29,7 +29,8 @@ class Resilience(StageTest):
         answer = self.ctl("experiment", "run", FOLDER, "--json", "--report", report, timeout=150)
         out = answer.json
         for one in out["experiments"]:
-            self.assertEqual(one["verdict"], "held", one["file"] + self.what_happened(one))
+            self.assertSteady(one)
+            self.assertHeld(one)
         self.assertEqual((out["passed"], out["total"], answer.code), (7, 7, DONE))
         self.assertEqual(sorted(f for f in os.listdir(self.dir) if f.startswith("report")), sorted(f"report-{name}.xml" for name in WHY))
         self.assert_nothing_in_force()

@@ -316,7 +316,7 @@ class IoUring(SessionTest):
         self.assertIn("seccomp", process["limits"])
         self.assertIn("seccomp", [f["code"] for f in self.ok("doctor", "--pid", p.pid, "--json").json["findings"]])
         p.stdin.close()
-        self.assertEqual(p.wait(10), 0)
+        self.assertEqual(p.wait(30), 0)
 
     def test_without_it_nothing_is_filtered(self):
         self.assertEqual(self.asks()[3], 0)

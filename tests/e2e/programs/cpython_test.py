@@ -184,7 +184,7 @@ class Client(CPython):
         slow, count, median = got["value"]
         self.assertTook(slow, 0.4)
         self.assertGreater(count, 20)
-        self.assertLess(median, 0.02)
+        self.assertSoon(median, 0.02)
         self.assertFired("latency")
 
     def test_selectors_see_a_slow_connect_a_refusal_and_late_data(self):

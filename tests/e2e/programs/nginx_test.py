@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+import time
 import unittest
 
 from program_test_case import PROGRAM_TIMEOUT, ProgramTestCase, free_port, need, p99, stopwatch
@@ -13,7 +14,7 @@ from web_server import WebServer, body_of
 
 NGINX = need("nginx", "nginx-light")
 sys.setswitchinterval(0.0005)
-UNCONCERNED = 0.005  # seconds: p99 of requests to locations that a fault does not concern
+UNCONCERNED = 0.005  # seconds: p99 of requests to locations that a fault does not concern; on a busy machine twice what it is anyway
 
 CONFIGURATION = """
 daemon off;
@@ -93,27 +94,35 @@ class Nginx(ProgramTestCase):
     def test_upstream_latency_delays_its_requests_only(self):
         self.fault("latency", self.upstream, "100ms")
 
-        def attempt():
-            before = self.fired("latency")
+        def elsewhere(action):
+            """p99 of each of the other locations while this is done."""
             stop, two, local = threading.Event(), [], []
             others = [threading.Thread(target=self.requests_elsewhere, args=(stop, path, times)) for path, times in
                       (("/two/", two), ("/local/", local))]
             for o in others:
                 o.start()
-            c = self.connection()
             try:
-                for _ in range(6):
-                    status, body, seconds = self.get("/one/", c)
-                    self.assertEqual((status, body), (200, b"hello\n"))
-                    self.assertTook(seconds, 0.1)
+                action()
             finally:
                 stop.set()
                 for o in others:
                     o.join()
             self.assertGreater(len(two), 50)
             self.assertGreater(len(local), 50)
-            self.assertLess(p99(two), UNCONCERNED)
-            self.assertLess(p99(local), UNCONCERNED)
+            return p99(two), p99(local)
+
+        def ask():
+            c = self.connection()
+            for _ in range(6):
+                status, body, seconds = self.get("/one/", c)
+                self.assertEqual((status, body), (200, b"hello\n"))
+                self.assertTook(seconds, 0.1)
+
+        def attempt():
+            before = self.fired("latency")
+            undisturbed = elsewhere(lambda: time.sleep(0.6))
+            for seconds, usual in zip(elsewhere(ask), undisturbed):
+                self.assertSoon(seconds, max(UNCONCERNED, 2 * usual))
             self.assertGreaterEqual(self.fired("latency") - before, 6)
         self.mostly(attempt)
 
@@ -122,7 +131,7 @@ class Nginx(ProgramTestCase):
         slow, fast = self.connection("127.0.0.2"), self.connection()
         for _ in range(3):
             self.assertTook(self.get("/local/", slow)[2], 0.1)
-            self.assertLess(self.get("/local/", fast)[2], 0.05)
+            self.assertSoon(self.get("/local/", fast)[2], 0.05)
         self.assertFired("latency", 3)
 
     def test_slow_upstream_connect(self):
@@ -130,14 +139,14 @@ class Nginx(ProgramTestCase):
         status, body, seconds = self.get("/one/")
         self.assertEqual((status, body), (200, b"hello\n"))
         self.assertTook(seconds, 0.2)
-        self.assertLess(self.get("/one/")[2], 0.1, "the second request finds the connection kept alive")
+        self.assertSoon(self.get("/one/")[2], 0.1, "the second request finds the connection kept alive")
         self.assertFired("latency", 1)
 
     def test_upstream_refused_is_502(self):
         self.fault("down", self.upstream)
         status, _, seconds = self.get("/one/")
         self.assertEqual(status, 502)
-        self.assertLess(seconds, 0.5)
+        self.assertSoon(seconds, 0.5)
         self.assertFired("down", 1)
         self.assertEqual(self.get("/two/")[0], 200)
         self.ok("rm", "down")
@@ -159,7 +168,7 @@ class Nginx(ProgramTestCase):
         other.join()
         self.assertEqual(status, 504)
         self.assertTook(seconds, 1.0)
-        self.assertLess(max(times), 0.2)
+        self.assertSoon(max(times), 0.2)
         self.assertFired("down", 1)
 
     def test_a_live_upstream_connection_goes_silent_and_heals(self):

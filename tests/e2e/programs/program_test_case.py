@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 
-from harness import DEADLINE, SHIM, SessionTest, free_port, until  # noqa: F401 (for the tests)
+from harness import DEADLINE, SHIM, SessionTest, TooLate, free_port, until  # noqa: F401 (for the tests)
 
 PYTHON = os.path.realpath(sys.executable)
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -130,14 +130,14 @@ class ProgramTestCase(SessionTest):
             fired = self.fired(rule) - before
             slow.close()  # its end is delayed as well, and counts
             self.assertTook(min(slow.times), seconds)
-            self.assertLess(median(slow.times), seconds + 0.003)
-            self.assertLess(others, undisturbed + PROMPT)
+            self.assertSoon(median(slow.times), seconds + 0.003)
+            self.assertSoon(others, undisturbed + PROMPT)
             self.assertEqual(fired, rounds)
         self.mostly(attempt)
 
     def assertTook(self, seconds, expected, late=LATE):
         self.assertGreaterEqual(seconds, expected - EARLY, "too early")
-        self.assertLessEqual(seconds, expected + late, "too late")
+        self.assertSoon(seconds, expected + late, "too late")
 
     def mostly(self, attempt, tries=TRIES):
         """A comparison of times passes when GOOD of so many runs do: other work on this machine may disturb one."""
@@ -149,7 +149,7 @@ class ProgramTestCase(SessionTest):
             except AssertionError as failure:
                 failures.append(failure)
                 if len(failures) > tries - GOOD:
-                    raise failures[0]
+                    raise next((f for f in failures if not isinstance(f, TooLate)), failures[0])
 
 
 def stopwatch(action, *args):

@@ -61,7 +61,7 @@ class Client(Redis):
         self.fault("latency", "127.0.0.1:1", "1s")
         ran = self.cli("ping")
         self.assertEqual(ran.out, "PONG\n")
-        self.assertLess(ran.seconds, 0.5)
+        self.assertSoon(ran.seconds, 0.5)
         self.assertNotFired("latency")
 
     def test_reset_on_recv(self):
@@ -83,7 +83,7 @@ class Client(Redis):
         ran = self.cli("ping")
         self.assertEqual(ran.code, 1, ran)
         self.assertIn("Connection refused", ran.err)
-        self.assertLess(ran.seconds, 1)
+        self.assertSoon(ran.seconds, 1)
         self.assertFired("down")
         self.ok("rm", "down")
         self.assertEqual(self.cli("ping").out, "PONG\n")
@@ -155,7 +155,7 @@ class Client(Redis):
 
     def test_some_of_the_connections(self):
         self.fault("down", self.at, "--toxicity", "80%")  # of three attempts each
-        codes = [self.cli("ping").code for _ in range(16)]
+        codes = [self.cli("ping").code for _ in range(32)]
         self.assertGreater(codes.count(0), 1)
         self.assertGreater(codes.count(1), 1)
         self.assertFired("down", at_least=codes.count(1))
@@ -173,7 +173,7 @@ class Server(Redis):
 
     def test_a_rule_that_is_set_on_a_live_connection_and_removed_again(self):
         t = Talker(self.port, PING, PONG, source="127.0.0.2")
-        self.assertLess(stopwatch(t.ask)[0], 0.05)
+        self.assertSoon(stopwatch(t.ask)[0], 0.05)
         self.fault("latency", "127.0.0.2", "100ms")
         self.assertTook(stopwatch(t.ask)[0], 0.1)
         self.fault("latency", "127.0.0.2", "30s")
@@ -182,8 +182,8 @@ class Server(Redis):
         self.ok("rm", "latency")
         seconds, got = stopwatch(t.socket.recv, 100)
         self.assertEqual(got, PONG)
-        self.assertLess(seconds, 0.05)
-        self.assertLess(stopwatch(t.ask)[0], 0.05)
+        self.assertSoon(seconds, 0.05)
+        self.assertSoon(stopwatch(t.ask)[0], 0.05)
         t.close()
 
     def test_a_pipeline_is_delayed_once_and_keeps_its_order(self):
