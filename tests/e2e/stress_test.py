@@ -39,19 +39,19 @@ class Stress(SessionTest):
 
     def test_it_ends_when_time_is_up_and_leaves_nothing(self):
         began = time.monotonic()
-        p = self.under_way("cpu", "1", "50%", "--for", "1s")
+        p = self.under_way("cpu", "1", "50%", "--for", "3s")
         below = children(p.pid)
         out, err = p.communicate(timeout=20)
         self.assertEqual(p.returncode, DONE, err)
         self.assertEqual(json.loads(out)["ended"], "time is up")
-        self.assertGreaterEqual(time.monotonic() - began, 1)
+        self.assertGreaterEqual(time.monotonic() - began, 3)
         self.assertFalse(any(alive(c) for c in below), "not one process when chaos-ctl has ended")
 
     def test_memory_is_really_held(self):
         p = self.under_way("memory", "150MB", "--for", "30s", workers=2)
         until(lambda: max((resident(c) for c in children(p.pid)), default=0) > 150_000_000, "150 MB in one process")
         p.terminate()
-        p.communicate(timeout=10)
+        p.communicate(timeout=30)
         self.assertEqual(p.returncode, FAILED)
 
     def test_disk_writes_below_its_folder_and_cleans_up(self):
@@ -60,7 +60,7 @@ class Stress(SessionTest):
             until(lambda: sum(len(f) for _, _, f in os.walk(folder)), "a file")
             below = children(p.pid)
             p.send_signal(signal.SIGINT)
-            out, _ = p.communicate(timeout=10)
+            out, _ = p.communicate(timeout=30)
             self.assertIn("stopped", out)
             self.gone(below)
             self.assertEqual(os.listdir(folder), [])
@@ -85,7 +85,7 @@ class Stress(SessionTest):
         below = children(p.pid)
         os.kill(below[0], signal.SIGKILL)
         self.gone(below)
-        p.communicate(timeout=10)
+        p.communicate(timeout=30)
         self.assertEqual(p.returncode, FAILED)
 
     def test_another_owner_that_is_killed_ends_it(self):
@@ -93,7 +93,7 @@ class Stress(SessionTest):
         p = self.under_way("cpu", "1", "20%", "--for", "60s", "--owner", str(owner.pid))
         below = children(p.pid)
         owner.kill()
-        out, _ = p.communicate(timeout=10)
+        out, _ = p.communicate(timeout=30)
         self.assertEqual(p.returncode, FAILED)
         self.assertIn("its owner ended", out)
         self.gone(below)
