@@ -123,6 +123,13 @@ def descendants(known=frozenset()):
     return found
 
 
+def with_log(folder, log):
+    """Words before a command that give it a /dev of its own, in which /dev/log is this socket; the test's folder stays where it is."""
+    script = (f"mkdir -p /tmp/shm.$$ && mount --bind {folder} /tmp/shm.$$ && mount -t tmpfs none /dev && mkdir -p {folder} && mount --move /tmp/shm.$$ {folder} && rmdir /tmp/shm.$$ && "
+              f'mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9 && ln -s {log} /dev/log && exec "$@"')
+    return ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+
+
 class Answer:
     def __init__(self, done):
         self.code, self.out, self.err = done.returncode, done.stdout, done.stderr

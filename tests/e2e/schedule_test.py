@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from harness import CTL, DONE, FAILED, USAGE, SessionTest, alive, free_port, until
+from harness import CTL, DONE, FAILED, USAGE, SessionTest, alive, free_port, until, with_log
 
 SERVICE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support/schedule_service.py")
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
@@ -364,10 +364,7 @@ class Schedule(SessionTest):
         log.bind(path)
         log.settimeout(20)
         file = self.file("[audit]\nsyslog = true\n[scenario a]\ncommand = true\n", target=False, recovery="50ms")
-        # A /dev of its own, in which /dev/log is our socket; the test's folder stays where it is.
-        script = (f"mkdir -p /tmp/shm.$$ && mount --bind {self.dir} /tmp/shm.$$ && mount -t tmpfs none /dev && mkdir -p {self.dir} && mount --move /tmp/shm.$$ {self.dir} && rmdir /tmp/shm.$$ && "
-                  f"mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9 && ln -s {path} /dev/log && exec {CTL} schedule run {file} --count 1")
-        done = subprocess.run(["unshare", "-m", "--propagation", "private", "sh", "-c", script], env=self.env, text=True, capture_output=True, timeout=30)
+        done = subprocess.run([*with_log(self.dir, path), CTL, "schedule", "run", file, "--count", "1"], env=self.env, text=True, capture_output=True, timeout=30)
         self.assertEqual(done.returncode, DONE, done)
         said = [log.recv(4096).decode() for _ in range(4)]
         self.assertRegex(said[1], r"^<29>.*chaos-schedule\[\d+\]: t #1: a: injected for 50ms$")
