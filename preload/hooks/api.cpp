@@ -16,29 +16,65 @@ CHAOS_API int chaos_annotate(const char* category, const char* text) {
   return chaos::publish_plain(chaos::abi::event_kind::annotation, both, c + 1 + t) ? 0 : -1;
 }
 
-// A slot (from 1) for a breaker of this process; 0 when there is none to be had.
-CHAOS_API std::uint32_t chaos_breaker_slot(const char* name) {
-  using chaos::report;
-  if (!report || !name) return 0;
-  chaos::renew_after_fork();
-  const std::uint64_t attached = chaos::self.attach_index ? report->attached[chaos::self.attach_index - 1].attached_ns : 0;
-  for (std::uint32_t i = 0; i < chaos::abi::report_page::breaker_max; ++i) {
-    auto& s = report->breakers[i];
-    std::int32_t holder = s.pid.load(std::memory_order_acquire);
-    if (holder < 0) continue;
-    if (holder > 0 && holder != chaos::self.pid && chaos::sys::call(SYS_kill, holder, 0) != -ESRCH) continue;
-    if (holder == chaos::self.pid && s.changed_ns.load(std::memory_order_relaxed) >= attached) {
+namespace {
+
+using chaos::abi::report_page;
+constexpr std::int32_t being_filled = -1;
+
+// Where this process's breaker of that name is, and the first slot that nobody has (report_page::breaker_max: none).
+struct places {
+  std::uint32_t ours = report_page::breaker_max, free = report_page::breaker_max;
+  std::int32_t free_holder = 0;  // who had that one
+  bool one_is_being_filled = false;
+};
+
+places look_for(const char* name) {
+  places found;
+  // what this process was before an exec has slots of its pid, from before it attached
+  const std::uint64_t attached = chaos::self.attach_index ? chaos::report->attached[chaos::self.attach_index - 1].attached_ns : 0;
+  for (std::uint32_t i = 0; i < report_page::breaker_max; ++i) {
+    auto& s = chaos::report->breakers[i];
+    const std::int32_t holder = s.pid.load(std::memory_order_acquire);
+    if (holder < 0) {
+      found.one_is_being_filled = true;
+    } else if (holder == chaos::self.pid && s.changed_ns.load(std::memory_order_relaxed) >= attached) {
       if (strncmp(s.name, name, sizeof s.name - 1) != 0) continue;
-      return i + 1;
-    }  // else it is of a program that this process was before an exec
-    if (!s.pid.compare_exchange_strong(holder, -1, std::memory_order_acq_rel)) continue;
+      found.ours = i;
+      return found;
+    } else if (found.free == report_page::breaker_max &&
+               (holder == 0 || holder == chaos::self.pid || chaos::sys::call(SYS_kill, holder, 0) == -ESRCH)) {
+      found.free = i;
+      found.free_holder = holder;
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+// A slot (from 1) for a breaker of this process, the one that it has already if there is one; 0 when there is none to be had.
+CHAOS_API std::uint32_t chaos_breaker_slot(const char* name) {
+  constexpr int patience = 100;  // for another thread's slot, which may turn out to be of this name
+  constexpr int looks_max = 1000;
+  if (!chaos::report || !name) return 0;
+  chaos::renew_after_fork();
+  for (int looks = 0; looks < looks_max; ++looks) {
+    places found = look_for(name);
+    if (found.ours != report_page::breaker_max) return found.ours + 1;
+    if (found.one_is_being_filled && looks < patience) {  // for ever by one who was killed meanwhile
+      chaos::sys::call(SYS_sched_yield);
+      continue;
+    }
+    if (found.free == report_page::breaker_max) return 0;
+    auto& s = chaos::report->breakers[found.free];
+    if (!s.pid.compare_exchange_strong(found.free_holder, being_filled, std::memory_order_acq_rel)) continue;
     strncpy(s.name, name, sizeof s.name - 1);
     s.name[sizeof s.name - 1] = 0;
     s.state.store(0, std::memory_order_relaxed);
     for (auto* counter : {&s.calls_ok, &s.calls_failed, &s.rejected}) counter->store(0, std::memory_order_relaxed);
     s.changed_ns.store(chaos::sys::now_ns(), std::memory_order_relaxed);
     s.pid.store(chaos::self.pid, std::memory_order_release);
-    return i + 1;
+    return found.free + 1;
   }
   return 0;
 }

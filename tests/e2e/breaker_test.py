@@ -51,6 +51,17 @@ class Breakers(SessionTest):
         out = self.ok("breaker", "list").out
         self.assertRegex(out, r"(?m)^early +\d+ +breaker_program +closed ")
 
+    def test_a_breaker_keeps_its_place_when_another_program_leaves_one_free(self):
+        before, p = self.program(), self.program()
+        before.stdin.close()
+        before.wait(10)
+        self.order(p, "early twin")
+        self.assertEqual([b["pid"] for b in self.breakers()], [p.pid])
+        self.assertEqual(self.call(p), "ok")
+        self.ok("breaker", "open", "early")
+        self.assertEqual(self.call(p), "rejected")
+        self.assertEqual(self.breaker()["state"], "forced_open")
+
     def test_a_breaker_of_a_static_initializer_obeys_like_any_other(self):
         p = self.program()
         for name in ("early", "late"):

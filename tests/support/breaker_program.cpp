@@ -1,7 +1,7 @@
 // A program with breakers for the end-to-end tests: `early` is made by a static initializer, before main; `late` when it
 // is asked for. Reads orders from standard input, answers each with one line of JSON {"result":…,"state":…}:
 //   NAME ok · NAME fail · NAME state · NAME connect PORT (a call that connects to 127.0.0.1:PORT) · NAME around PORT (the
-//   same, but not through the breaker)
+//   same, but not through the breaker) · NAME twin (one more breaker of that name)
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -35,7 +35,7 @@ void connect_to(int port) {
 }  // namespace
 
 int main() {
-  std::unique_ptr<chaos::breaker> late;
+  std::unique_ptr<chaos::breaker> late, twin;
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream in(line);
     std::string name, order;
@@ -44,7 +44,9 @@ int main() {
     if (name == "late" && !late) late = std::make_unique<chaos::breaker>("late", settings);
     chaos::breaker& b = name == "late" ? *late : early;
     const char* result = "none";
-    if (order == "around") {
+    if (order == "twin") {
+      twin = std::make_unique<chaos::breaker>(name, settings);
+    } else if (order == "around") {
       try {
         connect_to(port);
         result = "ok";
