@@ -22,15 +22,18 @@ struct paired {
   double added_ns, direct_ns, low_ns, high_ns;  // median, median of the second, quartiles of the difference
 };
 
-template <class A, class B>
-paired compare(A a, B b, int quads = 200) {
-  const auto batch = [](auto& f, int n) {
+// `between` runs after each batch, outside the timing; a batch has at most so many calls.
+template <class A, class B, class Between = void (*)()>
+paired compare(A a, B b, int quads = 200, int at_most = 1 << 20, Between between = [] {}) {
+  const auto batch = [&](auto& f, int n) {
     const auto from = testing_support::monotonic_ns();
     for (int i = 0; i < n; ++i) f();
-    return static_cast<double>(testing_support::monotonic_ns() - from) / n;
+    const double per_call = static_cast<double>(testing_support::monotonic_ns() - from) / n;
+    between();
+    return per_call;
   };
   int n = 1;
-  while (n < 1 << 20 && batch(b, n) * n < 30'000) n *= 2;
+  while (n < at_most && batch(b, n) * n < 30'000) n *= 2;
   std::vector<double> difference, direct;
   for (int q = 0; q < quads; ++q) {
     const double a1 = batch(a, n), b1 = batch(b, n), b2 = batch(b, n), a2 = batch(a, n);
