@@ -91,7 +91,7 @@ quick_answer ask_about_stream(descriptor& d, sole_rule& sole, std::uint64_t head
 quick_answer ask_quickly(descriptor& d, std::uint64_t function, abi::class_set row, int flags) {
   if (inside() || !fork_witness->load(std::memory_order_relaxed)) return nullptr;
   const std::uint64_t head = d.head.load(std::memory_order_acquire);
-  if (generation_of(head) != page_generation() || !(head & row) || flags & (MSG_PEEK | beside_the_queue) || !is_plain(d)) return nullptr;
+  if (generation_of(head) != page_generation() || !(head & row) || flags & (MSG_PEEK | beside_the_queue) || under_way(d)) return nullptr;
   const abi::class_set acts_as = row & d.role;
   const bool file = acts_as & (abi::classes::file_io | abi::classes::sync);
   sole_rule& sole = sole_of(d, acts_as);

@@ -22,23 +22,25 @@ enum class counted : bool { before, after };
 
 // Nothing is under way that a call would have to wait for or be told of.
 static_assert(offsetof(descriptor, redirected) == offsetof(descriptor, broken) + 1 && sizeof(std::atomic<bool>) == 1);
-[[gnu::always_inline]] inline bool is_plain(const descriptor& d) {
+[[gnu::always_inline]] inline std::uint64_t under_way(const descriptor& d) {
   std::uint16_t broken_or_redirected;
   __builtin_memcpy(&broken_or_redirected, &d.broken, sizeof broken_or_redirected);
-  return !(reinterpret_cast<std::uintptr_t>(d.line.load(std::memory_order_relaxed)) | d.connect_due_ns.load(std::memory_order_relaxed) |
-           d.send_due_ns.load(std::memory_order_relaxed) | d.charge_ns.load(std::memory_order_relaxed) | broken_or_redirected);
+  return reinterpret_cast<std::uintptr_t>(d.line.load(std::memory_order_relaxed)) | d.connect_due_ns.load(std::memory_order_relaxed) |
+         d.send_due_ns.load(std::memory_order_relaxed) | d.charge_ns.load(std::memory_order_relaxed) | broken_or_redirected;
 }
 
 // Step one. The descriptor's rules are known to be those of the page.
 template <counted when>
 [[gnu::always_inline]] inline quick_answer ask_alone(descriptor& d, const sole_rule& sole, std::uint64_t function) {
-  if (__builtin_expect(fork_witness->load(std::memory_order_relaxed) != sole.stream_of || !is_plain(d), 0)) return nullptr;
-  if (__builtin_expect(!(sole.functions & function), 0)) return owns_from_outside(d) ? nobody_asked : nullptr;
+  std::uint64_t against = static_cast<std::uint32_t>(fork_witness->load(std::memory_order_relaxed)) ^ static_cast<std::uint32_t>(sole.stream_of);
+  against |= under_way(d);
+  if constexpr (when == counted::after) against |= somebody_else(d);
+  if (__builtin_expect(against != 0, 0)) return nullptr;  // one branch
+  if (__builtin_expect(!(sole.functions & function), 0)) return when == counted::after || !somebody_else(d) ? nobody_asked : nullptr;
   const quick_answer state = __atomic_load_n(&sole.state, __ATOMIC_RELAXED);
   if (__builtin_expect(!state, 0)) return nullptr;
   std::uint64_t before;
   if constexpr (when == counted::after) {
-    if (__builtin_expect(!owns_from_outside(d), 0)) return nullptr;
     before = state->operations.load(std::memory_order_relaxed);
   } else if (__builtin_expect(!take_as_owner(d, state->operations, before), 0)) {
     return nullptr;

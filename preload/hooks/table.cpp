@@ -93,7 +93,7 @@ int changed(int fd, int result) {
 #define CHAOS_SPREAD(...) __VA_ARGS__
 
 // The one rule that is to be asked says no → libc, and what it moved is counted. Else the common road, by a jump. In two steps
-// (quick_no.hpp), for descriptors whose rules are known.
+// (quick_no.hpp), for descriptors whose rules are known; this is the second.
 template <abi::function_id self, class Ret, class... Rest>
 [[gnu::always_inline]] inline Ret shared(Ret (*const& real_call)(int, Rest...), Ret (*slow)(int, Rest...), int fd, Rest... rest) {
   constexpr abi::class_set mine = abi::function_table[static_cast<unsigned>(self)].classes;
@@ -121,14 +121,24 @@ template <abi::function_id self, class Ret, class... All>
 #undef HOOK
 #undef HOOK_ABI
 
+// The first step, a part of the function below that looks the descriptor up.
+// Moves what was found to a register of its own, or what only the road behind it needs would be saved before the look-up.
+[[gnu::always_inline]] inline descriptor& from_here(descriptor* found) {
+  descriptor* d = found;
+#if defined(__x86_64__)
+  asm("movq %1, %0" : "=&r"(d) : "r"(found));
+#endif
+  return *d;
+}
 template <abi::function_id self, class Ret, class... Rest>
-[[gnu::always_inline]] inline Ret matched(Ret (*const& real_call)(int, Rest...), Ret (*otherwise)(int, Rest...), int fd, Rest... rest) {
+[[gnu::always_inline]] inline Ret matched(Ret (*const& real_call)(int, Rest...), Ret (*otherwise)(int, Rest...), descriptor* found, int fd, Rest... rest) {
   constexpr abi::class_set mine = abi::function_table[static_cast<unsigned>(self)].classes;
-  if constexpr (is_quick(self) && (mine & abi::classes::streams) != 0) {
+  constexpr bool all_in_registers = sizeof...(Rest) < 6;  // else there would be a frame from the start
+  if constexpr (is_quick(self) && (mine & abi::classes::streams) != 0 && all_in_registers) {
     constexpr bool input = (mine & abi::classes::stream_in) != 0;
-    descriptor& d = descriptor_table[fd];
     if (!has_receive_flags(mine) || !(flags_among(rest...) & (MSG_PEEK | beside_the_queue))) {
       constexpr counted when = input ? counted::after : counted::before;
+      descriptor& d = from_here(found);
       const quick_answer answer = ask_alone<when>(d, input ? d.sole_in : d.sole_out, quick_bit(self));
       if (__builtin_expect(answer != nullptr, 1)) return static_cast<Ret>(settle<when>(d, answer, input, static_cast<long>(real_call(fd, rest...))));
     }
@@ -136,16 +146,7 @@ template <abi::function_id self, class Ret, class... Rest>
   return otherwise(fd, rest...);
 }
 template <abi::function_id self, class Ret, class... All>
-[[gnu::always_inline]] inline Ret matched(Ret (*const&)(All...), Ret (*otherwise)(All...), All... all) { return otherwise(all...); }
-
-#define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                      \
-  [[gnu::noinline]] returns matched_##symbol parameters {                                           \
-    return matched<abi::function_id::symbol>(real.symbol, &shared_##symbol, CHAOS_SPREAD arguments); \
-  }
-#define HOOK HOOK_ABI
-#include "chaos/abi/functions.def"
-#undef HOOK
-#undef HOOK_ABI
+[[gnu::always_inline]] inline Ret matched(Ret (*const&)(All...), Ret (*otherwise)(All...), descriptor*, All... all) { return otherwise(all...); }
 
 // While a rule holds the whole process, every call waits first.
 #define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...) \
@@ -158,25 +159,29 @@ template <abi::function_id self, class Ret, class... All>
 #undef HOOK
 #undef HOOK_ABI
 
-// Armed: no rule can match this descriptor → straight to libc. A function of its own, so that the hook stays as short
-// as it is; reached and left by jumps.
+// Armed: no rule can match this descriptor → straight to libc, by a jump. A function of its own, so that the hook stays as
+// short as it is.
 enum class rules_on : std::uint8_t { unknown, none, some };
 template <abi::function_id self, class First, class... Rest>
-[[gnu::always_inline]] inline rules_on look_up(First first, Rest... rest) {
+[[gnu::always_inline]] inline rules_on look_up(descriptor*& found, First first, Rest... rest) {
   if constexpr (moves_over_one(self) && __is_same(First, int)) {
     if (static_cast<unsigned>(first) >= descriptor_count || (brings_descriptors(rest) || ...)) return rules_on::unknown;
-    const std::uint64_t head = descriptor_table[first].head.load(std::memory_order_relaxed);
-    if (generation_of(head) != page->generation.load(std::memory_order_relaxed)) return rules_on::unknown;
-    return head & abi::function_table[static_cast<unsigned>(self)].classes ? rules_on::some : rules_on::none;
+    found = &descriptor_table[first];
+    const std::uint64_t head = found->head.load(std::memory_order_relaxed);
+    const auto is_known = [&] { return generation_of(head) == page->generation.load(std::memory_order_relaxed); };
+    if (head & abi::function_table[static_cast<unsigned>(self)].classes) return is_known() ? rules_on::some : rules_on::unknown;
+    return is_known() ? rules_on::none : rules_on::unknown;  // asked on either side: one register less
   }
   return rules_on::unknown;
 }
 #define HOOK_ABI(symbol, kinds, fails_by, returns, parameters, arguments, ...)                                      \
   [[gnu::noinline]] returns armed_##symbol parameters {                                                             \
     if (__builtin_expect(others_paused(), 0)) return waiting_##symbol arguments;                                    \
-    const rules_on those = look_up<abi::function_id::symbol>(CHAOS_SPREAD arguments);                               \
+    descriptor* found = nullptr;                                                                                    \
+    const rules_on those = look_up<abi::function_id::symbol>(found, CHAOS_SPREAD arguments);                        \
     if (those == rules_on::none) return real.symbol arguments;                                                      \
-    if (those == rules_on::some) return matched_##symbol arguments;                                                 \
+    if (those == rules_on::some)                                                                                    \
+      return matched<abi::function_id::symbol>(real.symbol, &shared_##symbol, found, CHAOS_SPREAD arguments);       \
     return slow_##symbol arguments;                                                                                 \
   }
 #define HOOK HOOK_ABI

@@ -81,7 +81,7 @@ struct alignas(64) descriptor {
   abi::class_set role;                   // classes that this descriptor can act in at all
   std::atomic<std::int32_t> owner;       // tid of the only thread that counts here so far; -1: several; see owner.hpp
   std::atomic<bool> broken;              // reset by us: reads end, writes are EPIPE
-  std::atomic<bool> redirected;          // (stands behind `broken`: is_plain) its connect went to one of chaosd's sinks; `asked` is what the program wanted
+  std::atomic<bool> redirected;          // (stands behind `broken`: under_way) its connect went to one of chaosd's sinks; `asked` is what the program wanted
   descriptor_kind kind;
   std::atomic<std::uint32_t> busy;       // tid of the thread that changes what follows
   std::atomic<std::uint32_t> states;     // trigger states in connection scope

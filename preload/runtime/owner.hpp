@@ -63,11 +63,11 @@ not_done:
   return false;
 }
 #undef CHAOS_AS_OWNER
-// The thread is the owner, and not at work for us.
-[[gnu::always_inline]] inline bool owns_from_outside(const descriptor& d) {
+// 0: the thread is the owner, and not at work for us.
+[[gnu::always_inline]] inline std::uint64_t somebody_else(const descriptor& d) {
   std::uint64_t tid_and_depth;
   __builtin_memcpy(&tid_and_depth, &this_thread, sizeof tid_and_depth);
-  return tid_and_depth == static_cast<std::uint32_t>(d.owner.load(std::memory_order_relaxed));
+  return tid_and_depth ^ static_cast<std::uint32_t>(d.owner.load(std::memory_order_relaxed));
 }
 
 // An addition by whoever it is.
