@@ -164,7 +164,7 @@ void daemon::drain_events() {
 }
 
 void daemon::set_pace() {
-  const std::uint64_t pace = crowded_ ? crowded_pace_ns : rules_.any_active() || server_.has_watchers() ? busy_pace_ns : idle_pace_ns;
+  const std::uint64_t pace = crowded_ ? crowded_pace_ns : rules_.any_active() || server_.watchers() ? busy_pace_ns : idle_pace_ns;
   if (pace == pace_ns_) return;
   pace_ns_ = pace;
   drain_timer_.every(pace);

@@ -62,7 +62,7 @@ json daemon::status() const {
   json out{{"pid", getpid()}, {"version", CHAOS_VERSION}, {"protocol", protocol::version}, {"abi", abi::abi_version},
            {"session", where_.session}, {"folder", where_.folder}, {"lease_ms", page_.lease_left_ns() / 1'000'000}, {"http", http_.empty() ? json() : json(http_)},
            {"uptime_ms", (monotonic_ns() - started_ns_) / 1'000'000}, {"rules", rules_.live().size()}, {"paused", paused},
-           {"processes", processes_.living().size()}, {"clients", server_.clients()}, {"stack_watchers", stack_watchers_.size()}, {"seed", rules_.seed()},
+           {"processes", processes_.living().size()}, {"clients", server_.clients()}, {"watchers", server_.watchers()}, {"stack_watchers", stack_watchers_.size()}, {"seed", rules_.seed()},
            {"generation", page_.page().generation.load()}, {"armed_classes", page_.page().armed_classes.load()},
            {"events", drain_.taken() + own_events_}, {"events_lost", drain_.lost()}, {"timeline_unwritten", timeline_.unwritten()},
            {"memory_kib", resident_kib()}, {"notes", notes_}};

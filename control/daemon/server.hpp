@@ -28,7 +28,7 @@ class server {
   void make_watcher(client_id who);          // from now on it gets every broadcast
   void send_line(client_id who, const std::string& line);
   void broadcast(const std::string& line);   // with its newline; a watcher that is too slow misses lines and is told
-  bool has_watchers() const { return watchers_ != 0; }
+  unsigned watchers() const { return watchers_; }
   std::size_t clients() const { return clients_.size(); }
   struct peer {
     std::int32_t pid = 0;

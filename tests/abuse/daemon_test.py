@@ -121,7 +121,7 @@ class Daemon(SessionTest):
         watching = self.start([CTL, "watch", "--json"], stdout=subprocess.DEVNULL)
         control = self.control()
         ask = lambda command: control.ask(command)["result"]
-        until(lambda: ask("status")["clients"] == 2, "the watcher")
+        until(lambda: ask("status")["watchers"], "the watcher")
         before, warm = ask("stats")["events"], 0
         for done in range(batch, events + 1, batch):  # in pieces that fit the ring: none is missed
             self.order(target, f"fire 1 {batch}")

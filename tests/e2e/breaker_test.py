@@ -179,7 +179,7 @@ class Breakers(SessionTest):
             rule = self.ok("set", "error", f"127.0.0.1:{port}", "ECONNREFUSED", "--on", "connect").out.strip()
             watch = self.start([CTL, "watch", "--json"], stdout=subprocess.PIPE)
             people = self.start([CTL, "watch"], stdout=subprocess.PIPE)
-            until(lambda: self.ok("daemon", "status", "--json").json["clients"] >= 3, "the watchers")
+            until(lambda: self.ok("daemon", "status", "--json").json["watchers"] == 2, "the watchers")
             for _ in range(3):  # of another process, between: no cause
                 self.assertEqual(self.call(other, f"connect {port}"), "failed")
             for _ in range(5):

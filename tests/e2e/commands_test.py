@@ -58,7 +58,7 @@ class Commands(SessionTest):
         self.assertFields(process, PROCESS_FIELDS)
         self.assertEqual((process["pid"], process["name"]), (target.pid, "redis-cli"))
         watch = self.start([CTL, "watch", "--json", "--count", "3"], stdout=subprocess.PIPE)
-        until(lambda: self.ok("daemon", "status", "--json").json["clients"] >= 2, "the watcher")
+        until(lambda: self.ok("daemon", "status", "--json").json["watchers"], "the watcher")
         self.order(target, "fire 1 3")
         events = [json.loads(line) for line in watch.communicate(timeout=20)[0].splitlines()]
         self.assertEqual(len(events), 3)
@@ -73,7 +73,7 @@ class Commands(SessionTest):
         self.ok("set", "latency", "127.0.0.1:6379", "100ms")
         target = self.target()
         watch = self.start([CTL, "watch", "--count", "1"], stdout=subprocess.PIPE)
-        until(lambda: self.ok("daemon", "status", "--json").json["clients"] >= 2, "the watcher")
+        until(lambda: self.ok("daemon", "status", "--json").json["watchers"], "the watcher")
         self.order(target, "fire 1")
         out = watch.communicate(timeout=20)[0]
         self.assertEqual(out, f"#0 [pid {target.pid}] recv(fd to 127.0.0.1:6379) = delayed 100 ms  (latency-1)\n")
@@ -87,7 +87,7 @@ class Commands(SessionTest):
         read, write = os.pipe()
         watch = self.start([CTL, "watch", "--json"], stdout=write)
         os.close(write)
-        until(lambda: self.ok("daemon", "status", "--json").json["clients"] >= 2, "the watcher")
+        until(lambda: self.ok("daemon", "status", "--json").json["watchers"], "the watcher")
         os.close(read)
 
         def ended():

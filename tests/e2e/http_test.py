@@ -252,8 +252,8 @@ class Http(HttpTest):
             self.order(target, "fire 1 40")
             new = events(40)
             self.assertEqual([e["seq"] for e in old + new], list(range(old[0]["seq"], old[0]["seq"] + 42)), "each once, in order")
-            watching = self.status()["clients"]
-        until(lambda: self.status()["clients"] == watching - 1, "the end of the stream when its reader is gone")
+            self.assertEqual(self.status()["watchers"], 1)
+        until(lambda: not self.status()["watchers"], "the end of the stream when its reader is gone")
 
     # --- experiments
 
