@@ -203,6 +203,16 @@ std::vector<const char*> clean_environment() {
   return kept;
 }
 
+// Of a guard that was killed: its stress-ng is told to end, and may still be writing.
+void remove_while_it_is_filled(const std::string& folder) {
+  std::error_code left;
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    std::filesystem::remove_all(folder, left);
+    if (!left) return;
+    usleep(10'000);
+  }
+}
+
 }  // namespace
 
 result<std::string> find_program() {
@@ -224,12 +234,13 @@ result<running> running::start(const plan& p, pid_t owner) {
   }
   const int owner_fd = open_pidfd(owner);
   if (owner_fd < 0) return problem{problem_code::failed, "the owner, process " + std::to_string(owner) + ", can not be watched: " + std::strerror(errno), std::to_string(owner), {}};
-  std::string folder = p.folder + "/chaos-stress-XXXXXX";
   running r;
+  std::string& folder = r.folder_ = p.folder + "/chaos-stress-XXXXXX";
   int leash[2] = {-1, -1};
   const auto give_up = [&](const std::string& what) {
     const auto why = failure(what);
     close(owner_fd);
+    rmdir(folder.c_str());
     return why;
   };
   if (!mkdtemp(folder.data())) return give_up("can not make a folder below " + p.folder);
@@ -253,7 +264,7 @@ result<running> running::start(const plan& p, pid_t owner) {
 
 running::running(running&& other) noexcept
     : guard_(std::exchange(other.guard_, -1)), guard_fd_(std::exchange(other.guard_fd_, -1)), leash_(std::exchange(other.leash_, -1)),
-      output_(std::exchange(other.output_, -1)), ending_(other.ending_), said_(std::move(other.said_)) {}
+      output_(std::exchange(other.output_, -1)), ending_(other.ending_), said_(std::move(other.said_)), folder_(std::move(other.folder_)) {}
 
 running::~running() {
   stop();
@@ -271,6 +282,7 @@ ending running::wait() {
   int status = 0;
   while (waitpid(guard_, &status, 0) < 0 && errno == EINTR) {}
   guard_ = -1;
+  if (WIFSIGNALED(status)) remove_while_it_is_filled(folder_);
   ending_ = WIFEXITED(status) && WEXITSTATUS(status) <= static_cast<int>(ending::failed) ? static_cast<ending>(WEXITSTATUS(status)) : ending::failed;
   if (ending_ == ending::failed && output_ >= 0) {
     char text[2048];

@@ -32,7 +32,7 @@ class running {
   pid_t guard_ = -1;
   int guard_fd_ = -1, leash_ = -1, output_ = -1;
   ending ending_ = ending::stopped;
-  std::string said_;
+  std::string said_, folder_;  // stress-ng's own; the guard removes it, unless it is killed
 };
 
 }  // namespace chaos::stress

@@ -88,6 +88,17 @@ class Stress(SessionTest):
         p.communicate(timeout=30)
         self.assertEqual(p.returncode, FAILED)
 
+    def test_a_killed_guard_leaves_no_folder(self):
+        with tempfile.TemporaryDirectory(prefix="chaos-stress-test-", dir="/tmp") as folder:
+            p = self.under_way("disk", "5MB", "--path", folder, "--for", "60s")
+            until(lambda: sum(len(f) for _, _, f in os.walk(folder)), "a file")
+            below = children(p.pid)
+            os.kill(below[0], signal.SIGKILL)
+            p.communicate(timeout=30)
+            self.assertEqual(p.returncode, FAILED)
+            self.gone(below)
+            self.assertEqual(os.listdir(folder), [])
+
     def test_another_owner_that_is_killed_ends_it(self):
         owner = self.start(["sleep", "60"])
         p = self.under_way("cpu", "1", "20%", "--for", "60s", "--owner", str(owner.pid))
