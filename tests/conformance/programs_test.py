@@ -8,6 +8,7 @@ import socket
 import subprocess
 import unittest
 
+from harness import for_others
 from conformance_test_case import ConformanceTestCase, need
 from postgres_test import Postgres as PostgresHelp, server_program
 from program_test_case import answers, free_port, until
@@ -175,6 +176,9 @@ class Postgres(ConformanceTestCase):
                 os.chmod(folder, 0o777 if folder == self.folder else 0o755)
 
         def session(env):
+            shimmed = "LD_PRELOAD" in env
+            if shimmed:
+                env = {**env, "LD_PRELOAD": f"{for_others()}/lib/libchaos.so"}
             port = free_port()
             cluster = os.path.join(self.folder, "cluster")
             shutil.rmtree(cluster, ignore_errors=True)
@@ -183,6 +187,8 @@ class Postgres(ConformanceTestCase):
             self.assertTrue(made.startswith("exit 0"), made)
             p = self.serve([server_program("postgres"), "-D", cluster, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={cluster}",
                             "-c", "autovacuum=off"], port, env, cwd=cluster, **who)
+            with open(f"/proc/{p.pid}/maps") as maps:
+                self.assertEqual("libchaos" in maps.read(), shimmed)
             env = {**env, "PGUSER": "chaos", "PGDATABASE": "postgres", "PGHOST": "127.0.0.1", "PGPORT": str(port), "HOME": self.folder}
             until(lambda: self.run_program("psql", "-Xc", "select 1", env=env).startswith("exit 0"), "an answer of postgres")
             script = os.path.join(self.folder, "session.sql")

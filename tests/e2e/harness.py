@@ -3,6 +3,7 @@
 No test sleeps and hopes: `until` asks again and again, with a deadline. Processes are ended by their pid, and only those
 that the test started (daemons are known by the test's own folder on their command line). A test that leaves a process
 behind fails, however far down that stands: orphans come to the parent of this process, not to init."""
+import atexit
 import ctypes
 import json
 import os
@@ -10,6 +11,7 @@ import random
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -121,6 +123,30 @@ def descendants(known=frozenset()):
         below = {pid for pid, (parent, _, _) in everything.items() if parent in below} - known - {os.getpid()}
         found |= {pid: everything[pid][1] for pid in below if everything[pid][2] not in "ZX"}
     return found
+
+
+def for_others():
+    """The build's folder; where other users can not go there, a copy of what programs of theirs need of it, in a folder that is open."""
+    global copy_for_others
+    folder = BUILD
+    while folder != "/":
+        if not os.stat(folder).st_mode & stat.S_IXOTH:
+            break
+        folder = os.path.dirname(folder)
+    else:
+        return BUILD
+    if not copy_for_others:
+        copy_for_others = tempfile.mkdtemp(prefix="chaos-build-")
+        atexit.register(shutil.rmtree, copy_for_others, ignore_errors=True)
+        os.chmod(copy_for_others, 0o755)
+        for path in CTL, DAEMON, SHIM:
+            to = os.path.join(copy_for_others, os.path.relpath(path, BUILD))
+            os.makedirs(os.path.dirname(to), exist_ok=True)
+            shutil.copy(path, to)
+    return copy_for_others
+
+
+copy_for_others = None
 
 
 def with_log(folder, log):

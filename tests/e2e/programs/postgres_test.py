@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import unittest
 
+from harness import for_others
 from program_test_case import PROGRAM_TIMEOUT, ProgramTestCase, free_port, need, stopwatch, until
 
 PSQL = need("psql", "postgresql-client")
@@ -220,8 +221,8 @@ class Server(Postgres):
         who = unprivileged()
         if os.geteuid() == 0:
             os.chown(self.dir, who.pw_uid, who.pw_gid)
-            self.ok("daemon", "start", "--owner", who.pw_name)
-        self.serve(shimmed=True)
+            self.ok("daemon", "start", "--owner", who.pw_name, env={"CHAOS_DAEMON": f"{for_others()}/bin/chaosd"})
+        self.serve(shimmed=True, env={"LD_PRELOAD": f"{for_others()}/lib/libchaos.so"})
 
     def test_latency_on_what_clients_send(self):
         self.fault("latency", f"listen:{self.port}", "100ms")
