@@ -73,9 +73,9 @@ class Experiment(SessionTest):
         probe = out["probes"][0]
         self.assertGreaterEqual(probe["during"]["p50_ns"], 30_000_000)
         self.assertSoon(probe["baseline"]["p50_ns"] / 1e9, 0.03)
-        self.assertGreaterEqual(probe["during"]["samples"], 45)
+        self.assertEnough(probe["during"]["samples"], 45)
         self.assertIsInstance(probe["recovery_ms"], int)
-        self.assertGreater(out["faults"][0]["fired"], 40)
+        self.assertEnough(out["faults"][0]["fired"], 40)
         self.assertEqual({e["state"] for e in out["expectations"]}, {"pass"})
         self.assertIn(("during", "fired slow >= 1", True), [(e["window"], e["text"], e["implied"]) for e in out["expectations"]])
         self.assertEqual(self.active(), [])

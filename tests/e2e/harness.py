@@ -218,6 +218,11 @@ class SessionTest(unittest.TestCase):
         if seconds >= limit:
             raise TooLate(f"{message}: {seconds:.3f} s, and less than {limit} s is expected")
 
+    def assertEnough(self, count, least):
+        """So many of what is done as often as there is time."""
+        if count < least:
+            raise TooLate(f"only {count} in that time, and at least {least} are expected")
+
     def setUp(self):
         self.older = frozenset(descendants())
         self.dir = tempfile.mkdtemp(prefix="chaos-test-", dir="/dev/shm")

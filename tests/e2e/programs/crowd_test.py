@@ -51,7 +51,7 @@ class OneOfAThousand(ProgramTestCase):
             self.assertGreaterEqual(with_it["slow_min_us"], DELAY * 1e6 - 2000)
             self.assertLess(without["slow_min_us"], DELAY * 1e6 / 2)
             self.assertEqual(fired, with_it["slow_answers"])
-            self.assertGreater(with_it["answers"], 1000)
+            self.assertEnough(with_it["answers"], 1000)
             self.assertSoon(with_it["p99_us"] / 1e6, without["p99_us"] / 1e6 + PROMPT)
         self.mostly(attempt, tries=3)
         crowd.stdin.close()

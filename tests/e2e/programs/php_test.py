@@ -52,8 +52,8 @@ class Php(ProgramTestCase):
     def test_a_partition_heals_under_a_read_that_waited(self):
         """The connection is made under one partition, the answer comes under another, and neither is told of too early."""
         for program in self.both():
-            self.ok("set", "partition", self.at, "--name", "first", "--for", "400ms")
-            self.ok("set", "partition", self.at, "--name", "second", "--oneway", "in", "--for", "800ms")
+            self.ok("set", "partition", self.at, "--name", "first", "--for", "1s")
+            self.ok("set", "partition", self.at, "--name", "second", "--oneway", "in", "--for", "1600ms")
             ran = self.get(program)
             self.assertWhole(ran)
             self.assertGreaterEqual(ran.seconds, 0.3)
