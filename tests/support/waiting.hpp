@@ -22,7 +22,7 @@ inline double cpu_ms() {
 }
 
 template <class Condition>
-bool wait_until(Condition condition, std::chrono::milliseconds patience = std::chrono::seconds(10)) {
+bool wait_until(Condition condition, std::chrono::milliseconds patience = std::chrono::seconds(30)) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;

@@ -20,7 +20,7 @@ namespace chaos_test {
 using namespace std::chrono_literals;
 
 // Tries until it holds; false after the deadline.
-inline bool eventually(const std::function<bool()>& holds, std::chrono::milliseconds at_most = 10s) {
+inline bool eventually(const std::function<bool()>& holds, std::chrono::milliseconds at_most = 30s) {
   const auto deadline = std::chrono::steady_clock::now() + at_most;
   while (!holds()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
