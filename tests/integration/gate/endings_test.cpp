@@ -161,14 +161,13 @@ TEST_F(Gate, AWaitLearnsOfAnEndThatAnotherThreadBegan) {
     const auto id = s.set(std::string(kind) + " 127.0.0.1:" + std::to_string(l.port) + " 60ms");
     const unique_fd set = epoll_create1(EPOLL_CLOEXEC);
     std::atomic<double> told{0};
-    std::atomic<bool> begun{false};
+    std::atomic<int> begun{0};
     std::thread waits([&] {
       epoll_event e;
-      begun = true;
+      begun = thread_id();
       if (epoll_wait(set, &e, 1, 3000) == 1) told = monotonic_ms();
     });
-    EXPECT_TRUE(wait_until([&] { return begun.load(); }));
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    EXPECT_TRUE(wait_until([&] { return begun && sleeps(begun); }));
     const unique_fd near = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const sockaddr_in at = loopback(l.port);
     ASSERT_EQ(connect(near, generic(at), sizeof at), 0);
@@ -190,14 +189,14 @@ TEST_F(Gate, AWaitLearnsThatWhatAnotherThreadMetHasHealed) {
   set_nonblocking(p.near);
   const auto id = s.set("partition " + p.target());
   const unique_fd set = epoll_create1(EPOLL_CLOEXEC);
-  std::atomic<bool> begun{false}, told{false};
+  std::atomic<bool> told{false};
+  std::atomic<int> begun{0};
   std::thread waits([&] {
     epoll_event e;
-    begun = true;
+    begun = thread_id();
     told = epoll_wait(set, &e, 1, 3000) == 1;
   });
-  EXPECT_TRUE(wait_until([&] { return begun.load(); }));
-  std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_TRUE(wait_until([&] { return begun && sleeps(begun); }));
   EXPECT_EQ(send(p.near, "x", 1, MSG_NOSIGNAL), -1);
   EXPECT_EQ(errno, EAGAIN);
   epoll_event e{};

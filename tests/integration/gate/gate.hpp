@@ -19,6 +19,7 @@
 #include "tests/support/session.hpp"
 #include "tests/support/sockets.hpp"
 #include "tests/support/temporary_folder.hpp"
+#include "tests/support/threads.hpp"
 #include "tests/support/waiting.hpp"
 
 namespace chaos::gate {

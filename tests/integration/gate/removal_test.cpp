@@ -8,8 +8,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <fstream>
-
 #include <set>
 
 #include "chaos/abi/effects.hpp"
@@ -223,12 +221,6 @@ TEST(EveryKind, HoldsNobodyOrHasARowAbove) {
   for (const auto& e : abi::effect_table) EXPECT_TRUE(known.contains(e.name)) << e.name;
 }
 
-bool asleep(int thread) {
-  std::ifstream stat("/proc/self/task/" + std::to_string(thread) + "/stat");
-  std::string text((std::istreambuf_iterator<char>(stat)), {});
-  return text.find(") S ") != std::string::npos;
-}
-
 // The bank that a waiting call was judged by is written anew meanwhile, and another rule stands where its own was.
 TEST_F(Gate, WhatWaitedIsCountedForItsOwnRuleWhateverOthersComeAndGo) {
   tcp_pair p;
@@ -261,10 +253,10 @@ TEST_F(Gate, AReadThatWaitedUnderARuleThatIsGoneIsNotCountedForTheNext) {
     ASSERT_EQ(recv(p.near, &c, 1, 0), 1);
     EXPECT_EQ(s.count(first).matched, i);
   }
-  const auto reader = static_cast<int>(syscall(SYS_gettid));
+  const int reader = thread_id();
   std::uint32_t next = 0;
   std::thread changing([&] {
-    EXPECT_TRUE(wait_until([&] { return asleep(reader); }));
+    EXPECT_TRUE(wait_until([&] { return sleeps_in(reader, SYS_recvfrom); }));
     s.remove(first);
     for (next = s.set("observe 203.0.113.1:9"); next % abi::rule_max != first % abi::rule_max; next = s.set("observe 203.0.113.1:9")) s.remove(next);
     EXPECT_EQ(send(p.far, "x", 1, 0), 1);

@@ -257,14 +257,13 @@ TEST_P(MeanwhileIn, AWaitGoesByTheRulesOfNow) {
   put(p.far, "a");
   EXPECT_EQ(read_by(p.near, GetParam(), 1), "a");
   std::atomic<double> done{0};
-  std::atomic<bool> begun{false};
+  std::atomic<int> id{0};
   std::thread reader([&] {
-    begun = true;
+    id = thread_id();
     EXPECT_EQ(read_by(p.near, GetParam(), 1), "b");
     done = monotonic_ms();
   });
-  EXPECT_TRUE(wait_until([&] { return begun.load(); }));
-  std::this_thread::sleep_for(std::chrono::milliseconds(30));  // it waits
+  EXPECT_TRUE(wait_until([&] { return id && sleeps(id); }));
   s.remove(mine);
   const auto theirs = s.set("latency " + other.target() + " 2s");
   const double start = monotonic_ms();
@@ -312,14 +311,13 @@ TEST_F(Gate, ThreadsThatFirstAskDifferentRulesOfOneConnectionAtOnce) {
 
 TEST_F(Gate, ARuleActsFromTheNextCallEntered) {
   tcp_pair p;
-  std::atomic<bool> asked{false};
+  std::atomic<int> asks{0};
   std::string got;
   std::thread reader([&] {
-    asked = true;
+    asks = thread_id();
     got = read_by(p.near, way::blocking, 4);
   });
-  EXPECT_TRUE(wait_until([&] { return asked.load(); }));
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // it waits in the kernel
+  EXPECT_TRUE(wait_until([&] { return asks && sleeps_in(asks, SYS_recvfrom); }));
   const auto id = s.set("error " + p.target() + " EIO --force --on recv");
   put(p.far, "told");
   reader.join();
