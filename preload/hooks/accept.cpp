@@ -115,7 +115,7 @@ int after_accept(abi::function_id self, int listener, int made, const void* call
     if (end_accept(*a.gate, made >= 0, new_to_us, v, self, caller, t)) {
       // Of several that accept here another one got what was due: this one is taken already, and given when it is.
       if (t.due_ns > sys::now_ns() && !sys::is_nonblocking(listener))
-        while (hold_until(t.due_ns, t.rule) == waited::interrupted) {}
+        while (hold_for(t.seen_ns, t.held) == waited::interrupted) {}
       if (!t.is_told) tell(self, *a.gate, listener, t, caller);
     }
     work.end();

@@ -90,9 +90,8 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
   const effects::verdict& what = made.verdict;
   const bool nonblocking = sys::is_nonblocking(fd);
   const bool stream = !d || (d->role & abi::classes::streams);
-  std::uint32_t rule = 0;
-  for (unsigned i = 0; i < made.judged.count; ++i)
-    if (core::holds(made.judged.fired[i])) rule = made.judged.fired[i].id;
+  shares held;
+  add_shares(held, made.judged);
 
   if (what.end == effects::ending::crash) {
     report_fired(made, text, d ? d->ordinal : 0, 0, caller);
@@ -103,7 +102,7 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
   const std::uint64_t from = what.pause_ns ? sys::now_ns() : made.now_ns;  // behind the pause
   std::uint64_t due = what.delay_ns ? from + what.delay_ns : 0;
   if (due && !(nonblocking && stream)) {
-    const waited w = hold_until(due, rule);
+    const waited w = hold_for(from, held);
     if (w != waited::due) let_go_early(made, core::delaying_effects, sys::now_ns() - from);
     if (w == waited::interrupted) return finish(d, fd, made, text, caller, -EINTR);
     due = 0;
@@ -138,7 +137,7 @@ int own_connect(abi::function_id self, int fd, const sockaddr* to, socklen_t n) 
   const int error = errno;
   if (due && d && (result == 0 || error == EINPROGRESS)) {
     // Begun, and not to be seen finished before it is due: waits leave it out until then.
-    d->connect_due_ns.store(due, std::memory_order_relaxed);
+    hold_connect(*d, from, held);
     d->connecting = true;
     report_fired(made, text, d->ordinal, 0, caller, abi::event_flags::gated);
     reclassify(fd);

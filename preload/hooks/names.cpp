@@ -15,12 +15,11 @@ void serve_waits(decision& made) {
   std::int32_t interrupted = 0;
   while (!serve_pause(made, interrupted)) {}
   if (!made.verdict.delay_ns) return;
-  std::uint32_t rule = 0;
-  for (unsigned i = 0; i < made.judged.count; ++i)
-    if (core::holds(made.judged.fired[i])) rule = made.judged.fired[i].id;
-  const std::uint64_t from = sys::now_ns(), due = made.now_ns + made.verdict.pause_ns + made.verdict.delay_ns;
+  shares held;
+  add_shares(held, made.judged);
+  const std::uint64_t from = made.verdict.pause_ns ? sys::now_ns() : made.now_ns;
   waited w;
-  while ((w = hold_until(due, rule)) == waited::interrupted) {}
+  while ((w = hold_for(from, held)) == waited::interrupted) {}
   if (w == waited::due) return;
   let_go_early(made, core::delaying_effects, sys::now_ns() - from);
 }

@@ -5,6 +5,7 @@
 #include "moves.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/http.hpp"
+#include "preload/runtime/shares.hpp"
 
 namespace chaos::hooks {
 
@@ -46,8 +47,11 @@ void take_back(frame& f, core::effect_set kinds, bool dry_runs_too) {
 }
 
 void let_go_early(decision& made, core::effect_set waited, std::uint64_t really_ns) {
+  shares held;
+  add_shares(held, made.judged, waited);
+  held.fit(really_ns, sys::now_ns());
   for (unsigned i = 0; i < made.judged.count; ++i)
-    if (core::fired_rule& r = made.judged.fired[i]; (core::of(r.kind) & waited) && r.delay_ns > really_ns) r.delay_ns = really_ns;
+    if (core::fired_rule& r = made.judged.fired[i]; (core::of(r.kind) & waited) && !r.dry_run) r.delay_ns = held.of(r.id);
 }
 
 }  // namespace chaos::hooks

@@ -17,14 +17,16 @@ bool serve_pause(decision& made, std::int32_t& error) {
   const effects::verdict& v = made.verdict;
   if (!v.pause_ns) return true;
   const std::uint64_t until = made.now_ns + v.pause_ns;
-  std::uint32_t rule = 0;
-  for (unsigned i = 0; i < made.judged.count; ++i)
-    if (made.judged.fired[i].kind == abi::effect::pause && !made.judged.fired[i].dry_run) rule = made.judged.fired[i].id;
-  if (v.pause_all) {
-    all_paused_by.store(rule, std::memory_order_relaxed);
-    all_paused_until.store(until, std::memory_order_release);
+  shares held;
+  for (unsigned i = 0; i < made.judged.count; ++i) {
+    core::fired_rule& r = made.judged.fired[i];
+    if (r.kind != abi::effect::pause || r.dry_run) continue;
+    r.delay_ns = r.asked_delay_ns;  // a signal may have ended the attempt before
+    held.add(r.id, r.delay_ns);
+    if (r.flags & abi::rule_flags::process_wide) all_paused_by.store(r.id, std::memory_order_relaxed);
   }
-  const waited w = hold_until(until, rule);
+  if (v.pause_all) all_paused_until.store(until, std::memory_order_release);
+  const waited w = hold_for(made.now_ns, held);
   if (w != waited::due) let_go_early(made, core::of(abi::effect::pause), sys::now_ns() - made.now_ns);
   if (w != waited::interrupted) return true;
   error = EINTR;

@@ -36,7 +36,7 @@ bool send_through_bucket(frame& f) {
   const std::uint64_t through = datagram ? bucket.load(std::memory_order_relaxed) + effects::bandwidth::time_of(piece, rate)
                                          : through_bucket(bucket, piece, rate, now, false);
   if (through > now) {
-    f.d->send_due_ns.store(through, std::memory_order_relaxed);
+    hold_sending(*f.d, through, r.id);
     refire(f.c.fd);
     f.error = EAGAIN;
     return false;

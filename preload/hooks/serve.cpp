@@ -88,17 +88,14 @@ bool serve_delay(frame& f) {
     return true;
   }
   if (nonblocking(f) && f.d && (f.d->role & cls::data)) {
-    for (unsigned i = 0; i < f.made.judged.count; ++i)
-      if (core::holds(f.made.judged.fired[i])) f.d->charge_rule.store(f.made.judged.fired[i].id, std::memory_order_relaxed);
-    f.d->charge_ns.fetch_add(delay, std::memory_order_relaxed);
+    charge(*f.d, f.made.judged);
     return true;
   }
-  std::uint32_t rule = 0;
-  for (unsigned i = 0; i < f.made.judged.count; ++i)
-    if (core::holds(f.made.judged.fired[i])) rule = f.made.judged.fired[i].id;
+  shares held;
+  add_shares(held, f.made.judged);
   const std::uint64_t from = f.made.verdict.pause_ns ? sys::now_ns() : f.made.now_ns;  // behind the pause
   const std::uint64_t due = from + delay, deadline = f.acts_as & out_data ? deadline_of(f.c.fd, SO_SNDTIMEO, f.made.now_ns) : ~std::uint64_t{0};
-  const waited w = hold_until(least(due, deadline), rule);
+  const waited w = hold_for(from, held, deadline);
   const bool too_late = w == waited::due && deadline < due;
   if (w != waited::due || too_late) let_go_early(f.made, core::delaying_effects, sys::now_ns() - from);
   f.error = w == waited::interrupted ? EINTR : too_late ? EAGAIN : 0;

@@ -113,16 +113,17 @@ void judge_head(accept_gate& g, descriptor& d, const rule_view& v, abi::function
   head.seen_ns = g.count ? g.stamps[g.first].seen_ns : now;
   decide({.function = function, .acts_as = abi::classes::accept, .kinds = core::accept_effects, .now_ns = now}, d.mask, &d, v, caller, head.made);
   head.due_ns = head.seen_ns + head.made.verdict.delay_ns;
-  head.rule = 0;
+  head.held.count = 0;
+  add_shares(head.held, head.made.judged);
   head.is_told = false;
-  for (unsigned i = 0; i < head.made.judged.count; ++i) {
-    head.told[i] = injection_of(head.made.judged.fired[i]);
-    if (core::holds(head.made.judged.fired[i])) head.rule = head.told[i].rule;
-  }
+  for (unsigned i = 0; i < head.made.judged.count; ++i) head.told[i] = injection_of(head.made.judged.fired[i]);
 }
 
 void let_go_if_released(accept_gate& g, const descriptor& d, int fd, abi::function_id function, const void* caller, std::uint64_t now) {
-  if (!g.judged || g.head.due_ns <= now || rule_in_force(g.head.rule, now)) return;
+  if (!g.judged || g.head.due_ns <= now) return;
+  g.head.held.drop_ended(now);
+  g.head.due_ns = g.head.seen_ns + g.head.held.total();
+  if (g.head.due_ns > now) return;
   g.head.due_ns = now;
   tell(function, d, fd, g.head, caller);
 }
@@ -134,14 +135,18 @@ void tell(abi::function_id function, const descriptor& d, int fd, taken_connecti
   if (!t.made.judged.count) return;
   char room[sizeof abi::event::text];
   const char* text = describe(d, fd, room, sizeof room);
-  const std::uint64_t now = sys::now_ns(), really = now > t.seen_ns ? now - t.seen_ns : 0;
+  const std::uint64_t now = sys::now_ns();
+  shares held;
+  add_shares(held, t.made.judged);
+  held.fit(now > t.seen_ns ? now - t.seen_ns : 0, now);  // maybe let go early
   call_stack stack_room;
   const call_stack* const stack = stack_if_watched(stack_room);
   for (unsigned i = 0; i < t.made.judged.count; ++i) {
     injection& told = t.told[i];
-    if (told.delay_ns > really) told.delay_ns = really;  // let go early
+    const bool dry_run = told.flags & abi::event_flags::dry_run;
+    if (!dry_run) told.delay_ns = held.of(told.rule);
     report_injection(told, {function, now, 0, d.ordinal, text, caller, abi::event_flags::gated, stack});
-    if (told.delay_ns && !(told.flags & abi::event_flags::dry_run)) add_delay(told.slot, told.delay_ns);
+    if (told.delay_ns && !dry_run) add_delay(told.slot, told.delay_ns);
   }
 }
 

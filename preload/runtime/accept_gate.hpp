@@ -26,7 +26,7 @@ struct taken_connection {
   decision made;                  // its rules may be gone: told from `told`
   injection told[core::fired_max];
   std::uint64_t seen_ns, due_ns;
-  std::uint32_t rule;             // whose delay it is; 0: none
+  shares held;
   bool is_told;
 };
 // After it. `new_to_us`: the kernel had the call wait, so that this is none of those that were looked at. Without a view nothing

@@ -51,6 +51,15 @@ void mask_for_peer(const rule_view& v, const descriptor& d, const sockaddr_stora
   match_endpoint(v, e, mask);
 }
 
+// As the rules of now have it.
+std::uint64_t due_of_head(delay_line& line, std::uint64_t now) {
+  line.held.drop_ended(now);
+  std::uint64_t due_ns = line.held_since_ns + line.held.total();
+  for (const delay_line::bucket& b : line.buckets)
+    if (b.rule && b.through_ns > due_ns && rule_in_force(b.rule, now)) due_ns = b.through_ns;
+  return due_ns;
+}
+
 void judge_head(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller, std::uint64_t now) {
   sockaddr_storage from{};
   socklen_t from_length = 0;
@@ -67,27 +76,24 @@ void judge_head(descriptor& d, int fd, delay_line& line, const rule_view& v, abi
   line.head_lost = made.verdict.drop;
   line.head_twice = made.verdict.twice;
   line.head_overtakers = line.overtaken ? 0 : made.verdict.overtakers;
-  const std::uint64_t charge = take_charge(d, line, now);
-  std::uint64_t due_ns = arrived + made.verdict.delay_ns + charge;
-  if (const core::fired_rule* b = made.verdict.bandwidth) {
-    std::atomic<std::uint64_t> mine{line.empty_ns};
-    std::atomic<std::uint64_t>* shared = shared_bucket(*b);
-    begin_empty(shared ? *shared : mine, arrived);
-    const std::uint64_t through = through_bucket(shared ? *shared : mine, static_cast<std::uint64_t>(bytes), b->bytes ? b->bytes : 1, arrived, true);
-    if (!shared) line.empty_ns = through;
-    if (through > due_ns) due_ns = through;
+  line.head_rule = made.judged.count ? made.judged.fired[0].id : 0;
+  line.held_since_ns = arrived;
+  line.held.count = 0;
+  add_shares(line.held, made.judged);
+  take_charge(d, line, now, line.held);
+  for (delay_line::bucket& b : line.buckets) b.through_ns = 0;
+  for (unsigned i = 0; i < made.judged.count; ++i) {
+    const core::fired_rule& f = made.judged.fired[i];
+    if (f.dry_run) continue;
+    if (f.kind == abi::effect::reorder) line.overtake_rule = f.id;
+    if (f.kind != abi::effect::bandwidth) continue;
+    delay_line::bucket* const b = bucket_of(line, f, arrived);
+    if (!b) continue;
+    std::atomic<std::uint64_t> mine{b->empty_ns};
+    b->through_ns = b->empty_ns = through_bucket(b->shared ? *b->shared : mine, static_cast<std::uint64_t>(bytes), b->rate, arrived, true);
   }
-  if (due_ns < line.latest_due_ns) due_ns = line.latest_due_ns;
-  line.latest_due_ns = due_ns;
-  line.overtake_until_ns = due_ns + effects::reorder::patience_ns;
-  if (made.judged.count) {
-    const core::fired_rule* holder = &made.judged.fired[0];
-    for (unsigned i = 0; i < made.judged.count; ++i)
-      if (core::holds(made.judged.fired[i]) || &made.judged.fired[i] == made.verdict.bandwidth) holder = &made.judged.fired[i];
-    line.rule = holder->id;
-  } else if (!charge) {
-    line.rule = 0;
-  }
+  line.latest_due_ns = due_of_head(line, now);
+  line.overtake_until_ns = line.latest_due_ns + effects::reorder::patience_ns;
   if (made.judged.count) {
     char room[sizeof abi::event::text];
     const char* text = room;
@@ -131,8 +137,8 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
       line.head_judged = line.head_lost = false;
       continue;
     }
-    if (line.rule && line.latest_due_ns > now && !rule_in_force(line.rule, now)) line.latest_due_ns = 0;
-    if (line.latest_due_ns <= now && line.head_overtakers && rule_in_force(line.rule, now)) {
+    if (line.latest_due_ns > now) line.latest_due_ns = due_of_head(line, now);
+    if (line.latest_due_ns <= now && line.head_overtakers && rule_in_force(line.overtake_rule, now)) {
       if (datagram_behind_head(fd)) {
         if ((line.overtaken = take_head(d, fd))) {
           line.overtakers_left = line.head_overtakers;

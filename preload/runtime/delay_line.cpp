@@ -27,14 +27,17 @@ delay_line* take_line() {
   delay_line* const l = lines.take();
   if (!l) return nullptr;
   l->epoch = 0;
-  l->consumed = l->seen = l->latest_due_ns = l->end_due_ns = l->last_arrival_ns = 0;
-  l->first = l->count = l->step = l->rule = l->blackhole_rule = l->bandwidth_rule = 0;
-  l->blackhole_until_ns = l->rate = l->empty_ns = 0;
+  l->consumed = l->seen = l->latest_due_ns = l->last_arrival_ns = l->held_since_ns = 0;
+  l->first = l->count = l->step = l->blackhole_rule = l->send_rule = l->head_rule = l->overtake_rule = 0;
+  l->blackhole_until_ns = 0;
+  for (std::uint32_t& rule : l->holders) rule = 0;
+  for (delay_line::bucket& b : l->buckets) b = {};
+  l->end = {};
+  l->owed.count = l->held.count = 0;
   l->blackhole_classes = 0;
   l->ends_rule = l->end_asked = 0;
   l->ends_ns = 0;
   l->reset_owed = false;
-  l->shared = nullptr;
   l->end_seen = l->head_judged = l->head_lost = l->head_twice = l->head_given = false;
   l->overtaken = nullptr;
   l->head_overtakers = l->overtakers_left = 0;
@@ -71,60 +74,110 @@ queue queued(const descriptor& d, int fd, bool expected = false) {
   return {static_cast<std::uint64_t>(n), hup || empty_but_readable, ready == 0 && n == 0, behind == -ECONNRESET};
 }
 
-// Delay for what just arrived, by the rules in force; reports each injection.
-std::uint64_t judge_arrival(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function,
-                            const void* caller, const std::uint64_t (&mask)[4], std::uint64_t bytes, std::uint64_t now_ns) {
+// Delays for what just arrived, by the rules in force; reports each injection.
+void judge_arrival(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function,
+                   const void* caller, const std::uint64_t (&mask)[4], std::uint64_t bytes, std::uint64_t now_ns, shares& held) {
   const abi::class_set side = (d.role & abi::classes::datagrams) ? abi::classes::datagram_in : abi::classes::stream_in;
   decision made;
   decide({.function = function, .acts_as = side, .kinds = core::arrival_effects, .size = bytes, .bytes = bytes, .now_ns = now_ns}, mask, &d, v,
          caller, made);
-  const std::uint64_t delay = made.verdict.delay_ns;
-  for (unsigned i = 0; i < made.judged.count; ++i) {
-    if (core::holds(made.judged.fired[i])) line.rule = made.judged.fired[i].id;
-  }
-  if (const core::fired_rule* b = made.verdict.bandwidth) {
-    line.bandwidth_rule = b->id;
-    line.rate = b->bytes ? b->bytes : 1;
-    line.shared = shared_bucket(*b);
-    if (line.shared) begin_empty(*line.shared, now_ns);
-    else if (!line.empty_ns) line.empty_ns = now_ns;
-  }
+  add_shares(held, made.judged);
+  for (unsigned i = 0; made.verdict.bandwidth && i < made.judged.count; ++i)
+    if (const core::fired_rule& f = made.judged.fired[i]; f.kind == abi::effect::bandwidth && !f.dry_run) bucket_of(line, f, now_ns);
   report_fired(made, d, fd, bytes, caller, abi::event_flags::gated);
   count_bytes(made.judged, bytes);
-  return delay;
 }
 
 // The same where rules about HTTP messages are among them: for as many of the bytes as belong to one message.
-std::uint64_t judge_message(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller,
-                            std::uint64_t& bytes, std::uint64_t now_ns) {
+void judge_message(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller,
+                   std::uint64_t& bytes, std::uint64_t now_ns, shares& held) {
   const http_portion p = http_arrival(d, fd, v, line.seen - line.consumed, bytes);
   bytes = p.bytes;
-  std::uint64_t delay = judge_arrival(d, fd, line, v, function, caller, p.plain, bytes, now_ns);
-  if (!(p.message[0] | p.message[1] | p.message[2] | p.message[3])) return delay + p.delay_ns;
-  const std::uint64_t own = judge_arrival(d, fd, line, v, function, caller, p.message, bytes, now_ns);
-  if (own && !p.ends) http_arrival_delayed(d, own, line.rule);
-  return delay + own;
+  judge_arrival(d, fd, line, v, function, caller, p.plain, bytes, now_ns, held);
+  if (!(p.message[0] | p.message[1] | p.message[2] | p.message[3])) return held.add_all(p.held);
+  shares own;
+  judge_arrival(d, fd, line, v, function, caller, p.message, bytes, now_ns, own);
+  if (own.count && !p.ends) http_arrival_delayed(d, own);
+  held.add_all(own);
 }
 
 // The end of the stream, when no byte came with it: no message's.
-std::uint64_t judge_end(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller, std::uint64_t now_ns) {
+void judge_end(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller, std::uint64_t now_ns, shares& held) {
   std::uint64_t plain[4];
   for (unsigned i = 0; i < 4; ++i) plain[i] = d.mask[i];
   const unsigned n = v.bank->count < abi::rule_max ? v.bank->count : abi::rule_max;
   for (unsigned i = 0; i < n; ++i)  // those with --on: nobody knows yet which function is going to read
     if (!v.bank->rules[i].functions.empty()) plain[i / 64] &= ~(std::uint64_t{1} << (i % 64));
   if (d.http_rules) http_filter_out(v, plain);
-  return judge_arrival(d, fd, line, v, function, caller, plain, 0, now_ns);
+  judge_arrival(d, fd, line, v, function, caller, plain, 0, now_ns, held);
 }
 
-void push(delay_line& line, std::uint64_t upto, std::uint64_t due_ns) {
-  if (due_ns < line.latest_due_ns) due_ns = line.latest_due_ns;  // never out of order
-  line.latest_due_ns = due_ns;
+delay_line::stamp& stamp_at(delay_line& line, unsigned i) { return line.stamps[(line.first + i) % delay_line::stamps_max]; }
+
+unsigned holder_of(delay_line& line, std::uint32_t rule) {
+  for (unsigned k = 0; k < delay_line::holders_max; ++k)
+    if (line.holders[k] == rule) return k;
+  unsigned k = 0;
+  while (k + 1 < delay_line::holders_max && line.holders[k]) ++k;
+  line.holders[k] = rule;
+  return k;
+}
+
+delay_line::timing timing_of(delay_line& line, std::uint64_t now_ns, const shares& held) {
+  if (line.latest_due_ns <= now_ns)
+    for (std::uint32_t& rule : line.holders) rule = 0;  // they hold nothing any more
+  delay_line::timing t{now_ns + held.total(), {}};
+  for (unsigned i = 0; i < held.count; ++i) {
+    std::uint32_t& us = t.share_us[holder_of(line, held.each[i].rule)];
+    const std::uint64_t more = us + held.each[i].delay_ns / 1000;
+    us = more < UINT32_MAX ? static_cast<std::uint32_t>(more) : UINT32_MAX;
+  }
+  return t;
+}
+
+void push(delay_line& line, std::uint64_t upto, std::uint64_t now_ns, const shares& held) {
+  const delay_line::timing when = timing_of(line, now_ns, held);
+  if (when.due_ns > line.latest_due_ns) line.latest_due_ns = when.due_ns;
   if (line.count == delay_line::stamps_max) {  // full: the newest two become one, due when the later is
-    line.stamps[(line.first + line.count - 1) % delay_line::stamps_max] = {upto, due_ns};
+    delay_line::stamp& newest = stamp_at(line, line.count - 1);
+    if (when.due_ns > newest.when.due_ns) newest.when = when;
+    newest.upto = upto;
     return;
   }
-  line.stamps[(line.first + line.count++) % delay_line::stamps_max] = {upto, due_ns};
+  stamp_at(line, line.count++) = {upto, when};
+}
+
+// The end travels behind the last byte: it is held as the byte that is due last.
+delay_line::timing timing_of_last(delay_line& line) {
+  delay_line::timing last = line.stamps[line.first].when;
+  for (unsigned i = 1; i < line.count; ++i)
+    if (const delay_line::timing& t = stamp_at(line, i).when; t.due_ns > last.due_ns) last = t;
+  return last;
+}
+
+void take_share(delay_line::timing& t, unsigned k) {
+  const std::uint64_t share = t.share_us[k] == UINT32_MAX ? t.due_ns : std::uint64_t{t.share_us[k]} * 1000;  // of more than an hour: all
+  t.due_ns -= share < t.due_ns ? share : t.due_ns;
+  t.share_us[k] = 0;
+}
+
+// What a rule held that is not in force any more, or all of them since the lease has lapsed, it holds no longer.
+void lift_what_ended(delay_line& line, std::uint64_t now_ns) {
+  for (unsigned k = 0; k < delay_line::holders_max; ++k) {
+    if (!line.holders[k] || rule_in_force(line.holders[k], now_ns)) continue;
+    line.holders[k] = 0;
+    for (unsigned i = 0; i < line.count; ++i) take_share(stamp_at(line, i).when, k);
+    take_share(line.end, k);
+    line.latest_due_ns = line.count ? timing_of_last(line).due_ns : 0;
+  }
+}
+
+bool any_holder_in_force(const delay_line& line, std::uint64_t now_ns) {
+  for (const std::uint32_t rule : line.holders)
+    if (rule && rule_in_force(rule, now_ns)) return true;
+  for (const delay_line::bucket& b : line.buckets)
+    if (b.rule && rule_in_force(b.rule, now_ns)) return true;
+  return (line.head_rule && rule_in_force(line.head_rule, now_ns)) || line.held.in_force(now_ns) != 0;
 }
 
 }  // namespace
@@ -218,12 +271,35 @@ bool gates(const descriptor& d, const rule_view& v) {
   return d.per_call && v.any_arrival;
 }
 
-std::uint64_t take_charge(descriptor& d, delay_line& line, std::uint64_t now_ns) {
-  const std::uint64_t charge = d.charge_ns.exchange(0, std::memory_order_relaxed);
-  const std::uint32_t rule = d.charge_rule.load(std::memory_order_relaxed);
-  if (!charge || !rule_in_force(rule, now_ns)) return 0;
-  line.rule = rule;
-  return charge;
+void charge(descriptor& d, const core::judgement& judged) {
+  if (!lock(d)) return;
+  if (delay_line* const line = line_of(d)) {
+    add_shares(line->owed, judged);
+    d.charge_ns.store(line->owed.total(), std::memory_order_relaxed);  // its first lines tell that there is something
+  }
+  unlock(d);
+}
+
+void take_charge(descriptor& d, delay_line& line, std::uint64_t now_ns, shares& to) {
+  if (!d.charge_ns.exchange(0, std::memory_order_relaxed)) return;
+  line.owed.drop_ended(now_ns);
+  to.add_all(line.owed);
+  line.owed.count = 0;
+}
+
+delay_line::bucket* bucket_of(delay_line& line, const core::fired_rule& r, std::uint64_t now_ns) {
+  delay_line::bucket* free = nullptr;
+  for (delay_line::bucket& b : line.buckets) {
+    if (b.rule == r.id) {
+      b.rate = r.bytes ? r.bytes : 1;  // a ramp changes it
+      return &b;
+    }
+    if (!free && (!b.rule || !rule_in_force(b.rule, now_ns))) free = &b;
+  }
+  if (!free) return nullptr;
+  *free = {.rule = r.id, .rate = r.bytes ? r.bytes : 1, .empty_ns = now_ns, .shared = shared_bucket(r), .through_ns = 0};
+  if (free->shared) begin_empty(*free->shared, now_ns);
+  return free;
 }
 
 namespace {
@@ -231,8 +307,9 @@ namespace {
 // What was read while no rule was in force nobody has seen: what lies in the queue now may be anything, and is looked at anew.
 void go_on(delay_line& line, const rule_view& v, std::uint64_t now) {
   if (line.epoch == v.epoch) return;
-  if (line.epoch && !(line.rule && rule_in_force(line.rule, now))) {
+  if (line.epoch && !any_holder_in_force(line, now)) {
     line.consumed = line.seen = line.latest_due_ns = 0;
+    line.held.count = 0;
     line.count = 0;
     line.end_seen = line.head_judged = line.head_lost = line.head_twice = false;
     line.head_overtakers = 0;
@@ -261,44 +338,48 @@ bool stands_still(descriptor& d, int fd, delay_line& line, std::uint64_t now, du
 
 void stamp_arrivals(descriptor& d, int fd, delay_line& line, const rule_view& v, abi::function_id function, const void* caller,
                     std::uint64_t total, std::uint64_t now) {
-  const std::uint64_t charge = take_charge(d, line, now);
   const std::uint64_t since = line.last_arrival_ns ? now - line.last_arrival_ns : ~std::uint64_t{0};
   line.last_arrival_ns = now;
+  shares owed;
+  take_charge(d, line, now, owed);
   // Rare arrivals are each told of; a flood in growing steps, so that wake-ups stay bounded.
   if (since < 200'000) line.step = line.step < step_max ? (line.step ? line.step * 2 : 512) : line.step;
   else if (since > 1'000'000) line.step = 0;
   while (line.seen < total) {
     std::uint64_t bytes = total - line.seen;
-    const std::uint64_t delay = d.http_rules ? judge_message(d, fd, line, v, function, caller, bytes, now)
-                                             : judge_arrival(d, fd, line, v, function, caller, d.mask, bytes, now);
+    shares held = owed;
+    if (d.http_rules) judge_message(d, fd, line, v, function, caller, bytes, now, held);
+    else judge_arrival(d, fd, line, v, function, caller, d.mask, bytes, now, held);
     line.seen += bytes;
-    push(line, line.seen, now + delay + charge);
+    push(line, line.seen, now, held);
   }
 }
 
 // How much may be read by now, and when there is more.
-void find_due(const delay_line& line, std::uint64_t now, due& out) {
+void find_due(delay_line& line, std::uint64_t now, due& out) {
   for (unsigned i = 0; i < line.count; ++i) {
-    const delay_line::stamp& s = line.stamps[(line.first + i) % delay_line::stamps_max];
-    if (s.due_ns <= now) { out.bytes = s.upto - line.consumed; continue; }
-    out.next_ns = s.due_ns;
+    const delay_line::stamp& s = stamp_at(line, i);
+    if (s.when.due_ns <= now) { out.bytes = s.upto - line.consumed; continue; }
+    out.next_ns = s.when.due_ns;
     break;
   }
-  if (out.bytes && line.bandwidth_rule && rule_in_force(line.bandwidth_rule, now)) {
-    std::atomic<std::uint64_t> own{line.empty_ns};
-    std::atomic<std::uint64_t>& bucket = line.shared ? *line.shared : own;
+  for (delay_line::bucket& b : line.buckets) {
+    if (!out.bytes) return;
+    if (!b.rule) continue;
+    if (!rule_in_force(b.rule, now)) { b.rule = 0; continue; }
+    std::atomic<std::uint64_t> own{b.empty_ns};
     // Released in pieces of what the rate carries in a few milliseconds, so that little is late and wake-ups are few.
-    std::uint64_t piece = effects::bandwidth::bytes_in(effects::bandwidth::piece_ns, line.rate) + 1;
+    std::uint64_t piece = effects::bandwidth::bytes_in(effects::bandwidth::piece_ns, b.rate) + 1;
     if (piece > out.bytes) piece = out.bytes;
-    const std::uint64_t through = through_bucket(bucket, piece, line.rate, now, false);
+    const std::uint64_t through = through_bucket(b.shared ? *b.shared : own, piece, b.rate, now, false);
     if (through > now) {
       out.next_ns = through;
       out.bytes = 0;
     } else {
-      const std::uint64_t more = piece + effects::bandwidth::bytes_in(now - through, line.rate);
+      const std::uint64_t more = piece + effects::bandwidth::bytes_in(now - through, b.rate);
       if (more < out.bytes) {
         out.bytes = more;
-        out.next_ns = now + effects::bandwidth::time_of(1, line.rate) + 1;
+        out.next_ns = now + effects::bandwidth::time_of(1, b.rate) + 1;
       }
     }
   }
@@ -347,20 +428,17 @@ due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, c
   }
   if (q.end && !line->end_seen) {
     line->end_seen = true;
-    // The end travels behind the last byte; without bytes it is an arrival of its own.
-    line->end_due_ns = line->count ? line->latest_due_ns : now + judge_end(d, fd, *line, v, function, caller, now);
+    // Without bytes it is an arrival of its own.
+    shares held;
+    if (!line->count) judge_end(d, fd, *line, v, function, caller, now, held);
+    line->end = line->count ? timing_of_last(*line) : timing_of(*line, now, held);
   }
   if (!q.end) line->end_seen = false;
-  // A delay whose rule is gone holds nothing any more, and neither does a lapsed lease.
-  if (line->rule && (line->count || line->end_seen) && !rule_in_force(line->rule, now)) {
-    for (unsigned i = 0; i < line->count; ++i) line->stamps[(line->first + i) % delay_line::stamps_max].due_ns = 0;
-    line->latest_due_ns = 0;
-    line->end_due_ns = 0;
-  }
+  if (line->latest_due_ns > now || (line->end_seen && line->end.due_ns > now)) lift_what_ended(*line, now);
   find_due(*line, now, out);
   if (line->end_seen && out.next_ns == 0) {
-    if (line->end_due_ns <= now) out.end = true;
-    else out.next_ns = line->end_due_ns;
+    if (line->end.due_ns <= now) out.end = true;
+    else out.next_ns = line->end.due_ns;
   }
   if (out.bytes || out.end) {
     if (const std::uint64_t gap = gap_until(d.gap_in, now)) {
@@ -380,10 +458,11 @@ void consumed(descriptor& d, std::uint64_t bytes) {
   if (!line) return unlock(d);
   line->head_judged = false;
   line->consumed += bytes;
-  if (line->bandwidth_rule && (d.role & abi::classes::streams)) {
-    std::atomic<std::uint64_t> own{line->empty_ns};
-    through_bucket(line->shared ? *line->shared : own, bytes, line->rate, sys::now_ns(), true);
-    if (!line->shared) line->empty_ns = own.load(std::memory_order_relaxed);
+  for (delay_line::bucket& b : line->buckets) {
+    if (!b.rule || !(d.role & abi::classes::streams)) continue;
+    std::atomic<std::uint64_t> own{b.empty_ns};
+    through_bucket(b.shared ? *b.shared : own, bytes, b.rate, sys::now_ns(), true);
+    b.empty_ns = own.load(std::memory_order_relaxed);
   }
   if (line->seen < line->consumed) line->seen = line->consumed;
   unlock(d);

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "descriptors.hpp"
+#include "shares.hpp"
 
 namespace chaos {
 
@@ -15,19 +16,28 @@ struct overtaken_datagram;
 
 struct delay_line {
   static constexpr unsigned stamps_max = 128;
-  struct stamp { std::uint64_t upto; std::uint64_t due_ns; };
+  static constexpr unsigned holders_max = 4;    // rules that hold arrivals at one time; of more the last ones end together
+  static constexpr unsigned buckets_max = 4;
+  // Nothing is due before what came before it. That is seen to where it is read, as a rule may go and take its share along.
+  struct timing { std::uint64_t due_ns; std::uint32_t share_us[holders_max]; };
+  struct stamp { std::uint64_t upto; timing when; };
+  struct bucket { std::uint32_t rule; std::uint64_t rate, empty_ns; std::atomic<std::uint64_t>* shared; std::uint64_t through_ns; };
   std::atomic<std::uint32_t> in_use;
   std::uint32_t epoch;                // of the rules when it was last looked at (rule_view)
   std::uint64_t consumed;             // bytes read since the line began
   std::uint64_t seen;                 // consumed + queued, at the latest look
-  std::uint64_t latest_due_ns;        // order is kept: nothing is due before what came before it
+  std::uint64_t latest_due_ns;        // of what is held; datagrams: of the one at the head
+  std::uint32_t holders[holders_max]; // rules that the shares belong to; 0: free
   unsigned first, count;              // ring of stamps
   stamp stamps[stamps_max];
   bool end_seen;                      // FIN, error or hang-up was seen
-  std::uint64_t end_due_ns;
+  timing end;
   std::uint64_t last_arrival_ns;
   std::uint32_t step;                 // threshold lies this far above what has arrived
-  std::uint32_t rule;                 // whose delay it is (the latest one)
+  shares owed;                        // by what comes next: what non-blocking senders were to wait
+  std::uint64_t held_since_ns;        // datagrams: the one at the head came then; a connect: it was begun
+  shares held;                        // and is held for so long
+  std::uint32_t send_rule;            // by which nothing may be sent before descriptor::send_due_ns
   std::uint64_t stamped_since_ns;     // datagrams: the kernel keeps receive times since then; 0: it was not asked to
   std::uint32_t blackhole_rule;       // nothing moves while this rule is in force
   abi::class_set blackhole_classes;   // ways that it cuts off
@@ -36,11 +46,12 @@ struct delay_line {
   std::uint32_t end_asked;            // generation of the rules in which a wait asked when it ends
   std::uint64_t ends_ns;
   bool reset_owed;                    // it was reset in a wait: the next call says so
-  std::uint32_t bandwidth_rule;       // data is released at `rate` while this rule is in force
-  std::uint64_t rate, empty_ns;       // virtual time: when the bucket is empty
-  std::atomic<std::uint64_t>* shared; // the same, of all connections; nullptr: own
+  bucket buckets[buckets_max];        // data is released at their rates while their rules are in force. rule 0: free. Virtual time: when it is
+                                      // empty; `shared`: that of all connections; datagrams: when the one at the head is through
   bool head_judged, head_lost, head_twice;  // datagrams: the one at the head was looked at
+  std::uint32_t head_rule;            // one that took effect on it; 0: none did
   std::uint32_t head_overtakers;      // so many later ones are to pass the one at the head; 0: none
+  std::uint32_t overtake_rule;        // which says so
   std::uint64_t overtake_until_ns;    // it waits for the first of them until then
   overtaken_datagram* overtaken;      // the one that others pass; nullptr: none
   std::uint32_t overtakers_left;
@@ -72,8 +83,12 @@ bool is_wait(abi::function_id f);
 // injection is reported under. Takes the entry's lock for the moment.
 due look(descriptor& d, int fd, const rule_view& v, abi::function_id function, const void* caller);
 
-// What a non-blocking sender owes, while the rule that says so is in force; the line is let go with that rule then.
-std::uint64_t take_charge(descriptor& d, delay_line& line, std::uint64_t now_ns);
+// What a sender that asked not to wait owes: it is on what arrives next, as far as the rules that say so are in force then.
+void charge(descriptor& d, const core::judgement& judged);
+void take_charge(descriptor& d, delay_line& line, std::uint64_t now_ns, shares& to);  // the entry is locked
+
+// The bucket of a rule that fired, begun empty; nullptr: there are too many.
+delay_line::bucket* bucket_of(delay_line& line, const core::fired_rule& r, std::uint64_t now_ns);
 
 // Bytes were taken out of the kernel's queue.
 void consumed(descriptor& d, std::uint64_t bytes);

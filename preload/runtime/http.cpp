@@ -78,8 +78,7 @@ http_line* http_of(descriptor& d) {
   fresh->given_so_far = 0;
   fresh->part_held = false;
   fresh->arriving_followed = fresh->arriving_noted = fresh->arriving_decided = false;
-  fresh->arriving_delay_ns = 0;
-  fresh->arriving_rule = 0;
+  fresh->arriving_held.count = 0;
   if (!d.http.compare_exchange_strong(line, fresh, std::memory_order_acq_rel)) {
     release_http(fresh);
     return line;
@@ -172,7 +171,7 @@ bool http_acts_on_calls(const rule_view& v, const std::uint64_t (&mask)[4], abi:
 }
 
 http_portion http_arrival(descriptor& d, int fd, const rule_view& v, std::uint64_t offset, std::uint64_t fresh) {
-  http_portion out{fresh, {}, {}, 0, false};
+  http_portion out{fresh, {}, {}, {}, false};
   for (unsigned w = 0; w < 4; ++w) out.plain[w] = out.message[w] = d.mask[w] & v.mask[w];
   http_filter_out(v, out.plain);
   for (unsigned w = 0; w < 4; ++w) out.message[w] &= ~out.plain[w];
@@ -230,22 +229,22 @@ http_portion http_arrival(descriptor& d, int fd, const rule_view& v, std::uint64
   const http::request_note* note = answers ? h->talk.note_at(h->arriving_answer) : h->arriving_noted ? &h->arriving_note : nullptr;
   const bool known = (answers || h->arriving_noted) && !h->arriving.over() && (h->arriving_followed || used);
   filter(v, note, known, answers, h->arriving_decided, out.message);
-  if (h->arriving_delay_ns && rule_in_force(h->arriving_rule, sys::now_ns())) out.delay_ns = h->arriving_delay_ns;
+  if (h->arriving_held.count) {
+    h->arriving_held.drop_ended(sys::now_ns());
+    out.held = h->arriving_held;
+  }
   if (known) h->arriving_decided = true;
   out.ends = ended;
   if (ended) {
     h->arriving_decided = h->arriving_noted = false;
-    h->arriving_delay_ns = 0;
+    h->arriving_held.count = 0;
     if (answers && !h->arriving.interim() && h->talk.note_at(h->arriving_answer)) ++h->arriving_answer;
   }
   return out;
 }
 
-void http_arrival_delayed(descriptor& d, std::uint64_t delay_ns, std::uint32_t rule) {
-  if (http_line* h = http_of(d)) {
-    h->arriving_delay_ns = delay_ns;
-    h->arriving_rule = rule;
-  }
+void http_arrival_delayed(descriptor& d, const shares& held) {
+  if (http_line* h = http_of(d)) h->arriving_held = held;
 }
 
 void http_describe(const descriptor& d, http::way w, char* text, std::size_t room) {

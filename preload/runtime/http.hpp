@@ -2,6 +2,7 @@
 // the same for what has arrived and is not due yet, and a status line that is being given in the place of another.
 #pragma once
 #include "descriptors.hpp"
+#include "shares.hpp"
 #include "preload/core/http.hpp"
 #include "preload/core/judge.hpp"
 
@@ -22,8 +23,7 @@ struct http_line {
   std::uint32_t arriving_answer;         // sequence of the request that is being answered
   core::http::request_note arriving_note;
   bool arriving_followed, arriving_noted, arriving_decided;
-  std::uint64_t arriving_delay_ns;       // of the message at hand: all of its bytes come so much later
-  std::uint32_t arriving_rule;
+  shares arriving_held;                  // of the message at hand: all of its bytes come so much later
 };
 
 http_line* http_of(descriptor& d);       // made on first need; nullptr: this is not HTTP, or there is no room
@@ -56,13 +56,13 @@ bool http_acts_on_calls(const rule_view& v, const std::uint64_t (&mask)[4], abi:
 struct http_portion {
   std::uint64_t bytes;
   std::uint64_t plain[4], message[4];    // rules about the connection; about this message (empty: none, or already asked)
-  std::uint64_t delay_ns;                // what they said when they were asked
+  shares held;                           // what they said when they were asked
   bool ends;                             // the message is complete
 };
 http_portion http_arrival(descriptor& d, int fd, const rule_view& v, std::uint64_t offset, std::uint64_t fresh);
 
 // What the rules about the message at hand said.
-void http_arrival_delayed(descriptor& d, std::uint64_t delay_ns, std::uint32_t rule);
+void http_arrival_delayed(descriptor& d, const shares& held);
 
 // Appends "http://" and the path to the connection's description.
 void http_describe(const descriptor& d, core::http::way w, char* text, std::size_t room);

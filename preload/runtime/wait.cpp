@@ -31,15 +31,21 @@ bool restarts_after_signal() {
   return true;
 }
 
-waited hold_until(std::uint64_t due_ns, std::uint32_t rule_id, bool to_the_point) {
+namespace {
+
+// `due_at(now, lifted)`: until when, as the rules of now have it.
+template <class Due>
+waited hold(bool to_the_point, Due due_at) {
   precise_timer precise(to_the_point);
   const std::uint64_t spun = to_the_point ? spin_ns : 0;
   waited result = waited::due;
   for (;;) {
     const std::uint64_t now = sys::now_ns();
     const std::uint32_t generation = page_generation();
+    bool lifted = false;
+    const std::uint64_t due_ns = due_at(now, lifted);
+    result = lifted ? waited::lifted : waited::due;
     if (now >= due_ns) break;
-    if (rule_id ? !rule_in_force(rule_id, now) : !lease_holds(now)) { result = waited::lifted; break; }
     if (due_ns - now <= spun) { spin_until(due_ns); break; }
     const std::uint64_t lease = page->lease_until_ns.load(std::memory_order_relaxed);
     const std::uint64_t until = due_ns - spun < lease ? due_ns - spun : lease;
@@ -57,6 +63,28 @@ waited hold_until(std::uint64_t due_ns, std::uint32_t rule_id, bool to_the_point
   }
   precise.restore();
   return result;
+}
+
+}  // namespace
+
+waited hold_until(std::uint64_t due_ns, std::uint32_t rule_id, bool to_the_point) {
+  return hold(to_the_point, [&](std::uint64_t now, bool& lifted) {
+    if (now >= due_ns) return due_ns;
+    lifted = rule_id ? !rule_in_force(rule_id, now) : !lease_holds(now);
+    return lifted ? 0 : due_ns;
+  });
+}
+
+waited hold_for(std::uint64_t from_ns, const shares& held, std::uint64_t until_ns) {
+  const std::uint64_t all = from_ns + held.total(), latest = all < until_ns ? all : until_ns;
+  shares left = held;
+  return hold(true, [&](std::uint64_t now, bool& lifted) {
+    if (now >= latest) return latest;
+    left.drop_ended(now);
+    const std::uint64_t due = from_ns + left.total();
+    lifted = due < latest;
+    return lifted ? due : latest;
+  });
 }
 
 }  // namespace chaos

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "shares.hpp"
 #include "syscalls.hpp"
 
 namespace chaos {
@@ -12,6 +13,10 @@ enum class waited : std::uint8_t { due, lifted, interrupted };
 // handler was installed without SA_RESTART. To the point: timer slack is set to 1 ns around the wait, and put back, and the last
 // part is spun. Who only looks again then (a slice) does without.
 waited hold_until(std::uint64_t due_ns, std::uint32_t rule_id, bool to_the_point = true);
+
+// What several rules hold since `from_ns`, but no longer than `until_ns` (~0: that is not bounded): a rule that ends meanwhile takes its
+// share along, so that the wait is over when what is left of the others' is served. `due` only when all of it was, or at `until_ns`.
+waited hold_for(std::uint64_t from_ns, const shares& held, std::uint64_t until_ns = ~std::uint64_t{0});
 
 // True when a call that returned EINTR would have been restarted by the kernel: every handler has SA_RESTART.
 bool restarts_after_signal();
