@@ -99,7 +99,7 @@ road enter_descriptor(frame& f, abi::class_set row) {
   if ((f.acts_as & cls::datagram_in) && f.d->per_call && (way = meet_sender(f)) != road::go) return way;
   if (!look_anew(f)) return road::go;
   if ((f.acts_as & cls::datagram_in) && datagram_waits(f.d) && reorder_enter(f, way)) return way;
-  if ((f.acts_as & cls::datagram_in) && !f.peeks && take_twice(*f.d)) return receive_and_keep(f);  // and the next receive finds it again
+  if ((f.acts_as & cls::datagram_in) && !f.peeks && twice_enter(f, way)) return way;
   if (f.d->http_rules && (f.acts_as & cls::streams) && f.c.end_of_transfer != transfer_end::source && !http_enter(f, way)) return way;
   core::effect_set kinds = !input ? ~core::effect_set{0} : f.acts_as & cls::datagram_in ? ~core::datagram_arrival_effects : ~core::arrival_effects;
   if (f.c.stream && !goes_in_pieces(f)) kinds &= ~core::of(abi::effect::slicer);
@@ -158,8 +158,7 @@ road enter_inside(frame& f) {
   if (!f.view) {
     if ((row & cls::datagram_in) && f.c.fd >= 0 && (f.d = entry_if_any(f.c.fd)) && datagram_waits(f.d)) {  // its rule has gone
       f.peeks = f.c.flags && (*f.c.flags & MSG_PEEK);
-      f.d->line.load(std::memory_order_relaxed)->overtakers_left = 0;
-      if (road way; reorder_enter(f, way)) return way;
+      if (road way; reorder_enter(f, way, true)) return way;
     }
     if ((row & abi::classes::close) && f.c.fd >= 0 && f.function != abi::function_id::shutdown) forget(f.c.fd);
     else if (f.c.fd >= 0 && moves_over_one(f.function)) nothing_concerns(f.c.fd);

@@ -1,13 +1,13 @@
 #include "reorder.hpp"
 
 #include "buffers.hpp"
+#include "preload/runtime/delay_line.hpp"
 #include "preload/runtime/reorder.hpp"
 
 namespace chaos::hooks {
 namespace {
 
-void give_overtaken(frame& f, delay_line& line, bool takes) {
-  const overtaken_datagram& kept = *line.overtaken;
+void give(frame& f, const overtaken_datagram& kept) {
   const std::size_t part = scatter(buffers(f), kept.data, kept.length);
   const int asked = f.c.flags ? *f.c.flags : 0;
   if (f.c.from && f.c.from_len) {
@@ -28,14 +28,10 @@ void give_overtaken(frame& f, delay_line& line, bool takes) {
     }
   }
   f.result = static_cast<long>((asked & MSG_TRUNC) ? kept.length : part);
-  if (!takes) return;
-  drop_overtaken(line.overtaken);
-  line.overtaken = nullptr;
 }
 
-}  // namespace
-
-road receive_and_keep(frame& f) {
+// The one at the head, which stays there. Never waits: -EAGAIN when another thread has taken it.
+long receive_and_keep(frame& f) {
   msghdr plain{};
   iovec one{f.c.in ? *f.c.in : nullptr, f.c.size ? *f.c.size : 0};
   msghdr* m = f.c.msg_in ? *f.c.msg_in : &plain;
@@ -45,15 +41,22 @@ road receive_and_keep(frame& f) {
     plain.msg_name = f.c.from;
     plain.msg_namelen = f.c.from && f.c.from_len ? *f.c.from_len : 0;
   }
-  const long r = sys::call(SYS_recvmsg, f.c.fd, m, (f.c.flags ? *f.c.flags : 0) | MSG_PEEK);
-  if (r < 0) { f.error = static_cast<int>(-r); return road::fail; }
-  if (!f.c.msg_in && f.c.from && f.c.from_len) *f.c.from_len = plain.msg_namelen;
+  const long r = sys::call(SYS_recvmsg, f.c.fd, m, (f.c.flags ? *f.c.flags : 0) | MSG_PEEK | MSG_DONTWAIT);
+  if (r >= 0 && !f.c.msg_in && f.c.from && f.c.from_len) *f.c.from_len = plain.msg_namelen;
   f.result = r;
-  return road::done;
+  return r;
 }
 
-bool reorder_enter(frame& f, road& way) {
-  delay_line& line = *f.d->line.load(std::memory_order_acquire);
+// How the call is to go that receive_and_keep() has made. False: as if it had not.
+bool kept(frame& f, long r, road& way) {
+  if (r == -EAGAIN) return false;
+  way = r < 0 ? road::fail : road::done;
+  if (r < 0) f.error = static_cast<int>(-r);
+  return true;
+}
+
+// The entry is locked: several threads may receive on one socket. `mine`: to be given and dropped when it no longer is.
+bool enter_locked(frame& f, delay_line& line, road& way, overtaken_datagram*& mine) {
   way = road::done;
   if (line.head_given && line.overtakers_left && datagram_behind_head(f.c.fd)) {
     if (f.peeks) return false;
@@ -61,18 +64,54 @@ bool reorder_enter(frame& f, road& way) {
     line.head_given = line.head_judged = false;
   }
   if (line.head_given || line.overtakers_left == 0) {  // its turn; what has passed it last goes with it
-    const bool takes = !f.peeks;
-    if (takes && line.head_given) drop_head(f.c.fd);
-    give_overtaken(f, line, takes);
-    if (takes) line.head_given = line.head_judged = false;
+    if (f.peeks) {
+      give(f, *line.overtaken);
+      return true;
+    }
+    if (line.head_given) drop_head(f.c.fd);
+    line.head_given = line.head_judged = false;
+    mine = line.overtaken;
+    line.overtaken = nullptr;
     return true;
   }
   if (f.peeks) return false;
   --line.overtakers_left;
   if (datagram_behind_head(f.c.fd)) return false;
-  way = receive_and_keep(f);
-  line.head_given = way == road::done;
-  return true;
+  const long r = receive_and_keep(f);
+  line.head_given = r >= 0;
+  return kept(f, r, way);
+}
+
+}  // namespace
+
+bool reorder_enter(frame& f, road& way, bool rule_is_gone) {
+  if (!lock(*f.d)) return false;
+  delay_line* const line = f.d->line.load(std::memory_order_acquire);  // unless it was closed, or given, meanwhile
+  overtaken_datagram* mine = nullptr;
+  bool takes_way = false;
+  if (line && line->overtaken) {
+    if (rule_is_gone) line->overtakers_left = 0;
+    takes_way = enter_locked(f, *line, way, mine);
+  }
+  unlock(*f.d);
+  if (mine) {
+    give(f, *mine);
+    drop_overtaken(mine);
+  }
+  return takes_way;
+}
+
+bool twice_enter(frame& f, road& way) {
+  delay_line* line = f.d->line.load(std::memory_order_acquire);
+  if (!line || !line->twice_owed || !lock(*f.d)) return false;
+  line = f.d->line.load(std::memory_order_acquire);
+  bool takes_way = false;
+  if (line && line->twice_owed) {
+    takes_way = kept(f, receive_and_keep(f), way);
+    line->twice_owed -= takes_way;
+  }
+  unlock(*f.d);
+  return takes_way;
 }
 
 }  // namespace chaos::hooks

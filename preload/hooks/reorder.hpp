@@ -1,4 +1,4 @@
-// Receiving where a datagram waits for others to pass it.
+// Receiving where a datagram waits for others to pass it, or is to come twice.
 #pragma once
 #include "hook.hpp"
 
@@ -10,8 +10,9 @@ inline bool datagram_waits(const descriptor* d) {
 }
 
 // Which datagram this receive gives. True: the call takes `way`. False: the one at the head, by the real call.
-bool reorder_enter(frame& f, road& way);
+bool reorder_enter(frame& f, road& way, bool rule_is_gone = false);
 
-road receive_and_keep(frame& f);  // the one at the head, which stays there
+// The one at the head is to come twice: now it stays there, and the next receive finds it again.
+bool twice_enter(frame& f, road& way);
 
 }  // namespace chaos::hooks

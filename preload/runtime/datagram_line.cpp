@@ -75,6 +75,7 @@ void judge_head(descriptor& d, int fd, delay_line& line, const rule_view& v, abi
   line.head_judged = true;
   line.head_lost = made.verdict.drop;
   line.head_twice = made.verdict.twice;
+  line.twice_owed += made.verdict.twice;
   line.head_overtakers = line.overtaken ? 0 : made.verdict.overtakers;
   line.head_rule = made.judged.count ? made.judged.fired[0].id : 0;
   line.held_since_ns = arrived;
@@ -142,6 +143,7 @@ due look_at_datagrams(descriptor& d, int fd, delay_line& line, const rule_view& 
       if (datagram_behind_head(fd)) {
         if ((line.overtaken = take_head(d, fd))) {
           line.overtakers_left = line.head_overtakers;
+          if (line.head_twice && line.twice_owed) --line.twice_owed;
           line.head_judged = line.head_twice = false;
         }
         line.head_overtakers = 0;

@@ -40,7 +40,7 @@ delay_line* take_line() {
   l->reset_owed = false;
   l->end_seen = l->head_judged = l->head_lost = l->head_twice = l->head_given = false;
   l->overtaken = nullptr;
-  l->head_overtakers = l->overtakers_left = 0;
+  l->head_overtakers = l->overtakers_left = l->twice_owed = 0;
   l->stamped_since_ns = 0;
   l->threshold = l->own_threshold = 0;
   return l;
@@ -193,13 +193,6 @@ void release_line(delay_line* line) {
   lines.give_back(*line);
 }
 
-bool take_twice(descriptor& d) {
-  delay_line* line = d.line.load(std::memory_order_acquire);
-  if (!line || !line->head_twice) return false;
-  line->head_twice = false;
-  return true;
-}
-
 namespace {
 bool may_stand_still(const descriptor& d, const rule_view& v) {
   if (!(d.role & abi::classes::stream_in) || d.listening || !v.any_arrival) return false;
@@ -312,7 +305,7 @@ void go_on(delay_line& line, const rule_view& v, std::uint64_t now) {
     line.held.count = 0;
     line.count = 0;
     line.end_seen = line.head_judged = line.head_lost = line.head_twice = false;
-    line.head_overtakers = 0;
+    line.head_overtakers = line.twice_owed = 0;
   }
   line.epoch = v.epoch;
 }

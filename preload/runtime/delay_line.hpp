@@ -49,6 +49,7 @@ struct delay_line {
   bucket buckets[buckets_max];        // data is released at their rates while their rules are in force. rule 0: free. Virtual time: when it is
                                       // empty; `shared`: that of all connections; datagrams: when the one at the head is through
   bool head_judged, head_lost, head_twice;  // datagrams: the one at the head was looked at
+  std::uint32_t twice_owed;           // so many receives leave the one at the head where it is; another thread may have taken the one meant
   std::uint32_t head_rule;            // one that took effect on it; 0: none did
   std::uint32_t head_overtakers;      // so many later ones are to pass the one at the head; 0: none
   std::uint32_t overtake_rule;        // which says so
@@ -95,9 +96,6 @@ void consumed(descriptor& d, std::uint64_t bytes);
 
 // libc has read on its own (stdio): what is missing in the queue was consumed.
 void consumed_unseen(descriptor& d, int fd);
-
-// The datagram at the head is to come twice: takes the wish.
-bool take_twice(descriptor& d);
 
 // True while the readiness of data on this descriptor can be delayed by some rule in force, or bytes are still held.
 bool gates(const descriptor& d, const rule_view& v);

@@ -2,6 +2,8 @@
 #include "channels.hpp"
 #include "ways.hpp"
 
+#include <utility>
+
 namespace chaos::gate {
 namespace {
 
@@ -149,6 +151,54 @@ TEST_F(Gate, WhatAnUnconnectedSocketReceivesMeetsTheRulesOfItsSender) {
   ASSERT_EQ(setsockopt(near, SOL_SOCKET, SO_RCVTIMEO, &briefly, sizeof briefly), 0);
   EXPECT_EQ(take(0), -1);
   EXPECT_EQ(errno, EAGAIN) << "its own time-out holds";
+}
+
+// Several threads receive on one socket (as resolvers do). What is kept for later is kept once, and given by one of them.
+TEST_F(Gate, ThreadsThatReceiveOnOneSocketShareWhatComesTwiceOrLater) {
+  constexpr int sent = 600, receivers = 4;
+  for (const char* const rule : {"duplicate {} 100%", "reorder {} 50% --gap 1"}) {
+    SCOPED_TRACE(rule);
+    channel c(over::udp);
+    const bool doubles = std::string(rule).starts_with("duplicate");
+    const auto id = s.set(std::string(rule).replace(std::string(rule).find("{}"), 2, c.target));
+    std::atomic<int> came[sent] = {};
+    std::atomic<int> total{0};
+    std::atomic<bool> over_with{false};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < receivers; ++t)
+      threads.emplace_back([&] {
+        char b[16];
+        while (!over_with) {
+          pollfd p{c.near, POLLIN, 0};
+          if (poll(&p, 1, 20) != 1) continue;
+          const ssize_t n = recv(c.near, b, sizeof b, MSG_DONTWAIT);
+          if (n <= 0) continue;
+          const int which = std::stoi(std::string(b, static_cast<std::size_t>(n)));
+          ASSERT_LT(which, sent);
+          ++came[which];
+          ++total;
+        }
+      });
+    for (int i = 0; i < sent; ++i) {
+      c.tell(std::to_string(i));
+      EXPECT_TRUE(wait_until([&] { return total >= i - 50; }));  // no more than the socket's buffer takes
+    }
+    int last = -1;
+    EXPECT_TRUE(wait_until([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(60));  // longer than a datagram waits for one to pass it
+      return std::exchange(last, total.load()) == total;
+    }));
+    over_with = true;
+    for (auto& t : threads) t.join();
+    const auto fired = static_cast<int>(s.count(id).fired);
+    EXPECT_GT(fired, sent / 4);
+    EXPECT_LE(fired, sent);
+    // One that takes the head while another one looks at it has it judged a second time, or not at all.
+    const int apart = sent / 10;
+    EXPECT_LE(total, sent + (doubles ? fired : 0) + apart);
+    EXPECT_GE(total, sent + (doubles ? fired : 0) - apart);
+    s.clear();
+  }
 }
 
 }  // namespace
