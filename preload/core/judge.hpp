@@ -64,6 +64,19 @@ constexpr fired_rule firing(const abi::rule& r, rule_state& state, random_key ke
   return {&r, &state, key, operation, 0, 0, r.id, r.slot, r.kind, r.dry_run != 0, r.late != 0, r.classes, r.flags, r.bits, r.number, r.bytes, r.delay_ns, r.amount};
 }
 
+// The call may have waited: by now its rule may be gone, and the state another's.
+inline void take_one_back(std::atomic<std::uint64_t>& count) {
+  std::uint64_t n = count.load(std::memory_order_relaxed);
+  while (n && !count.compare_exchange_weak(n, n - 1, std::memory_order_relaxed)) {}
+}
+inline bool is_state_of(const rule_state& s, std::uint32_t rule) {
+  const std::uint32_t whose = s.rule.load(std::memory_order_relaxed);
+  return whose == rule || !whose;  // that of a whole session names none
+}
+inline void give_back(const fired_rule& f) {
+  if (is_state_of(*f.state, f.id)) take_one_back(f.state->fired);
+}
+
 // What a budget (emfile, full) gave to a call: to be given back as far as the call makes no use of it.
 struct reservation {
   rule_state* state;
@@ -103,6 +116,7 @@ struct judgement {
   unsigned matched = 0;            // rules that were asked, the first 16 of them by counter slot
   fired_rule fired[fired_max];
   std::uint16_t matched_slots[fired_max];
+  std::uint32_t asked_rules[fired_max];
   rule_state* asked[fired_max];    // their states
   reservations reserved;
   fired_rule limiting;             // limit_data, while there is room: it fires when the call has moved as much
@@ -145,7 +159,10 @@ void judge(const abi::rule_bank& bank, const std::uint64_t (&mask)[4], const fac
       if (r.caller_glob && !host.caller_is(r)) continue;
       if (r.stack_glob && !host.stack_is(r)) continue;  // the dearest question comes last
       host.matched(r);
-      if (out.matched < fired_max) out.matched_slots[out.matched] = static_cast<std::uint16_t>(r.slot);
+      if (out.matched < fired_max) {
+        out.matched_slots[out.matched] = static_cast<std::uint16_t>(r.slot);
+        out.asked_rules[out.matched] = r.id;
+      }
       ++out.matched;
       const abi::scope scope = scope_of(r, host.on_connection());
       rule_state& state = host.state(r, scope);

@@ -33,7 +33,7 @@ void take_back_those(frame& f, std::uint32_t which) {
   unsigned kept = 0;
   for (unsigned i = 0; i < f.made.judged.count; ++i) {
     const core::fired_rule& r = f.made.judged.fired[i];
-    if (which >> i & 1) r.state->fired.fetch_sub(1, std::memory_order_relaxed);
+    if (which >> i & 1) core::give_back(r);
     else f.made.judged.fired[kept++] = r;
   }
   f.made.judged.count = kept;

@@ -146,7 +146,7 @@ void tell(abi::function_id function, const descriptor& d, int fd, taken_connecti
     const bool dry_run = told.flags & abi::event_flags::dry_run;
     if (!dry_run) told.delay_ns = held.of(told.rule);
     report_injection(told, {function, now, 0, d.ordinal, text, caller, abi::event_flags::gated, stack});
-    if (told.delay_ns && !dry_run) add_delay(told.slot, told.delay_ns);
+    if (told.delay_ns && !dry_run) add_delay(told.slot, told.rule, told.delay_ns);
   }
 }
 

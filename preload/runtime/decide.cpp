@@ -121,13 +121,15 @@ void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], de
   if (!bank_unchanged(v)) undecide(out);  // the bank is being rewritten: what was read may be torn
 }
 
+void take_match_back(const core::judgement& judged, unsigned i) {
+  const std::uint32_t rule = judged.asked_rules[i];
+  if (core::is_state_of(*judged.asked[i], rule)) core::take_one_back(judged.asked[i]->operations);
+  if (counts_for(judged.matched_slots[i], rule)) count_calls(judged.matched_slots[i], ~std::uint64_t{0}, 0);
+}
+
 void undecide(decision& made) {
-  for (unsigned i = 0; i < made.judged.matched && i < core::fired_max; ++i) {
-    made.judged.asked[i]->operations.fetch_sub(1, std::memory_order_relaxed);
-    if (report && made.judged.matched_slots[i] < abi::rule_max)
-      count_calls(made.judged.matched_slots[i], ~std::uint64_t{0}, 0);
-  }
-  for (unsigned i = 0; i < made.judged.count; ++i) made.judged.fired[i].state->fired.fetch_sub(1, std::memory_order_relaxed);
+  for (unsigned i = 0; i < made.judged.matched && i < core::fired_max; ++i) take_match_back(made.judged, i);
+  for (unsigned i = 0; i < made.judged.count; ++i) core::give_back(made.judged.fired[i]);
   made.judged.reserved.give_back_unused(true);
   made.judged.count = made.judged.matched = 0;
   made.verdict = effects::no_verdict;
@@ -140,7 +142,7 @@ void report_fired(const decision& made, const char* text, std::uint32_t connecti
   for (unsigned i = 0; i < made.judged.count; ++i) {
     const core::fired_rule& f = made.judged.fired[i];
     report_injection(f, {made.function, made.now_ns, bytes, connection, text, caller, flags, stack});
-    if (f.delay_ns && !f.dry_run) add_delay(f.slot, f.delay_ns);
+    if (f.delay_ns && !f.dry_run) add_delay(f.slot, f.id, f.delay_ns);
   }
 }
 

@@ -20,6 +20,7 @@ void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], de
 
 // There was nothing to decide after all (a read that found an empty queue): as if it had never been asked.
 void undecide(decision& made);
+void take_match_back(const core::judgement& judged, unsigned i);  // of the rule that was asked as the i-th one
 
 // One event and count for each rule that took effect. `text` is made from the descriptor, or given.
 void report_fired(const decision& made, descriptor& d, int fd, std::uint64_t bytes, const void* caller, std::uint8_t flags = 0);

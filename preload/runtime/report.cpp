@@ -51,6 +51,11 @@ bool put_text(abi::event& e, const char* text, std::size_t n) {
 
 }  // namespace
 
+bool counts_for(unsigned slot, std::uint32_t rule) {
+  const abi::rule_counters* const c = counters_of(slot);
+  return c && c->rule.load(std::memory_order_relaxed) == rule;
+}
+
 void count_calls_locked(const abi::rule_lane& of_first_cpu, std::uint64_t matched, std::uint64_t bytes) {
   const std::ptrdiff_t slot = slot_of(of_first_cpu);
   if (matched) report->rules[slot].matched.fetch_add(matched, std::memory_order_relaxed);
@@ -67,12 +72,12 @@ void count_match(const abi::rule& r) {
 
 void count_bytes(const core::judgement& j, std::uint64_t bytes) {
   if (!report || !bytes) return;
-  for (unsigned i = 0; i < j.matched && i < core::fired_max; ++i)
-    if (j.matched_slots[i] < abi::rule_max) count_calls(j.matched_slots[i], 0, bytes);
+  for (unsigned i = 0; i < j.matched && i < core::fired_max; ++i)  // unless the slot was given to another rule while the call waited
+    if (counts_for(j.matched_slots[i], j.asked_rules[i])) count_calls(j.matched_slots[i], 0, bytes);
 }
 
-void add_delay(unsigned slot, std::uint64_t ns) {
-  if (abi::rule_counters* c = counters_of(slot)) c->delayed_ns.fetch_add(ns, std::memory_order_relaxed);
+void add_delay(unsigned slot, std::uint32_t rule, std::uint64_t ns) {
+  if (counts_for(slot, rule)) report->rules[slot].delayed_ns.fetch_add(ns, std::memory_order_relaxed);
 }
 
 injection injection_of(const core::fired_rule& f) {
@@ -84,8 +89,10 @@ injection injection_of(const core::fired_rule& f) {
 void report_injection(const injection& i, const happening& h) {
   abi::rule_counters* c = counters_of(i.slot);
   if (!c) return;
-  c->fired.fetch_add(1, std::memory_order_relaxed);
-  c->last_fired_ns.store(h.now_ns, std::memory_order_relaxed);
+  if (counts_for(i.slot, i.rule)) {
+    c->fired.fetch_add(1, std::memory_order_relaxed);
+    c->last_fired_ns.store(h.now_ns, std::memory_order_relaxed);
+  }
   publish([&](abi::event& e) {
     e.time_ns = h.now_ns;
     e.rule = i.rule;

@@ -9,6 +9,8 @@
 namespace chaos {
 
 void count_match(const abi::rule& r);
+// A call that waited may be told of when its rule has gone, and another one has its slot.
+bool counts_for(unsigned slot, std::uint32_t rule);
 void count_bytes(const core::judgement& j, std::uint64_t bytes);  // moved by a call that these rules matched
 
 struct happening {
@@ -38,7 +40,7 @@ injection injection_of(const core::fired_rule& f);
 // Counts and publishes one injection.
 void report_injection(const injection& i, const happening& h);
 inline void report_injection(const core::fired_rule& f, const happening& h) { report_injection(injection_of(f), h); }
-void add_delay(unsigned slot, std::uint64_t ns);
+void add_delay(unsigned slot, std::uint32_t rule, std::uint64_t ns);
 
 // An event that is no injection. `text` may hold NULs (annotations: "category\0text").
 bool publish_plain(abi::event_kind kind, const char* text, std::size_t n);

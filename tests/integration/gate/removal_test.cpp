@@ -266,5 +266,28 @@ TEST_F(Gate, AReadThatWaitedUnderARuleThatIsGoneIsNotCountedForTheNext) {
   EXPECT_EQ(s.count(next).matched, 0u) << "it has the counters that the other had";
 }
 
+// The same for one that the common road made, and that has found nothing in the end: it is as if it had not been asked. The counters are
+// another rule's by then, which would have matched less than never.
+TEST_F(Gate, AReadThatFindsNothingUnderARuleThatIsGoneTakesNothingFromTheNext) {
+  tcp_pair p;
+  const timeval patience{0, 300'000};
+  setsockopt(p.near, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  const auto first = s.set("corrupt " + p.target() + " --bits 1");
+  const int reader = thread_id();
+  std::uint32_t next = 0;
+  std::thread changing([&] {
+    EXPECT_TRUE(wait_until([&] { return sleeps_in(reader, SYS_recvfrom); }));
+    EXPECT_EQ(s.count(first).matched, 1u);
+    s.remove(first);
+    for (next = s.set("observe 203.0.113.1:9"); next % abi::rule_max != first % abi::rule_max; next = s.set("observe 203.0.113.1:9")) s.remove(next);
+  });
+  char c = 0;
+  EXPECT_EQ(recv(p.near, &c, 1, 0), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  changing.join();
+  EXPECT_EQ(s.count(next).matched, 0u);
+  EXPECT_EQ(s.count(next).fired, 0u);
+}
+
 }  // namespace
 }  // namespace chaos::gate
