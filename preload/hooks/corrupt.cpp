@@ -9,7 +9,6 @@ namespace chaos::hooks {
 
 void drop_copy(frame& f) {
   if (!f.copy) return;
-  if (pop_clean_up) pop_clean_up(&f.if_cancelled, 0);
   sys::unmap(f.copy, f.copy_bytes);
   f.copy = nullptr;
 }
@@ -19,7 +18,6 @@ bool copy_out(frame& f) {
   const std::uint64_t n = least(f.moves, copy_max);
   if (!n || !(f.copy = sys::pages(n))) return false;
   f.copy_bytes = n;
-  if (pop_clean_up) push_clean_up(&f.if_cancelled, [](void* of) { sys::unmap(static_cast<frame*>(of)->copy, static_cast<frame*>(of)->copy_bytes); }, &f);
   auto* to = static_cast<unsigned char*>(f.copy);
   if (f.c.out) {
     memcpy(to, *f.c.out, n);

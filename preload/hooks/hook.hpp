@@ -83,7 +83,8 @@ struct frame {
   std::uint64_t http_mask[4];   // rules that mean the HTTP message which the call carries
   void* copy;                   // pages that a corrupted send goes out of
   std::size_t copy_bytes;
-  clean_up if_cancelled;        // gives them back
+  clean_up if_cancelled;        // what the call had taken, and has to tell, when its thread is cancelled in it
+  bool guarded;
   iovec iov[iov_max];
   msghdr msg;
   msghdr* asked_msg;            // the program's own, while f.msg stands in for it

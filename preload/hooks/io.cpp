@@ -187,6 +187,21 @@ road enter_inside(frame& f) {
 
 }  // namespace
 
+namespace {
+// The thread was cancelled in the real call, which so did nothing. What it was made to wait before is told of.
+void abandon(frame& f) {
+  inside_scope work;
+  drop_copy(f);
+  std::uint32_t came_to_nothing = 0;
+  for (unsigned i = 0; i < f.made.judged.count; ++i)
+    if (!f.made.judged.fired[i].delay_ns && !f.made.judged.fired[i].dry_run) came_to_nothing |= 1u << i;
+  take_back_those(f, came_to_nothing);
+  f.made.judged.reserved.give_back_unused(true);
+  report_here(f, 0);
+  work.end();
+}
+}  // namespace
+
 road enter(frame& f) {
   f.once_more = f.capped = f.peeks = f.twice = f.http = f.handed_over = false;
   f.due_bytes = UINT64_MAX;
@@ -194,6 +209,7 @@ road enter(frame& f) {
   f.error = 0;
   f.d = nullptr;
   f.copy = nullptr;
+  f.guarded = false;
   f.asked_msg = nullptr;
   f.moves = f.pending = 0;
   f.made.judged.count = f.made.judged.matched = f.made.judged.reserved.count = 0;
@@ -207,6 +223,10 @@ road enter(frame& f) {
   if (way != road::go && f.asked_msg && f.c.msg_in) *f.c.msg_in = f.asked_msg;
   if (f.c.stream && !f.c.path) way = as_stdio(f, way);
   if (way != road::go) drop_copy(f);
+  else if (push_clean_up && (f.copy || f.made.judged.count)) {
+    push_clean_up(&f.if_cancelled, [](void* of) { abandon(*static_cast<frame*>(of)); }, &f);
+    f.guarded = true;
+  }
   if (way == road::fail) f.made.judged.reserved.give_back_unused(true);
   work.end();
   return way;
@@ -229,6 +249,7 @@ static void close_again(abi::function_id opened_by, long result) {
 
 long leave(frame& f, long result, int& error) {
   inside_scope work;
+  if (f.guarded) pop_clean_up(&f.if_cancelled, 0);
   if (f.http && result > 0 && !f.peeks) http_leave(f, static_cast<std::uint64_t>(result));
   drop_copy(f);
   if (f.asked_msg) {  // give back what the kernel wrote beside the data

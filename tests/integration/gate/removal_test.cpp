@@ -289,5 +289,30 @@ TEST_F(Gate, AReadThatFindsNothingUnderARuleThatIsGoneTakesNothingFromTheNext) {
   EXPECT_EQ(s.count(next).fired, 0u);
 }
 
+// Cancelled in the call behind it, a pause was one all the same; what the call itself would have met came to nothing.
+TEST_F(Gate, APauseBeforeACallInWhichTheThreadIsCancelledIsCounted) {
+  tcp_pair p;
+  const auto pause = s.set("pause " + p.target() + " 30ms --on recv"), corrupt = s.set("corrupt " + p.target() + " --bits 1 --on recv");
+  struct reading { int fd; std::atomic<int> id{0}; } all{p.near};
+  pthread_t thread;
+  ASSERT_EQ(pthread_create(&thread, nullptr, [](void* at) -> void* {
+    auto& a = *static_cast<reading*>(at);
+    a.id = thread_id();
+    char c;
+    recv(a.fd, &c, 1, 0);
+    return nullptr;
+  }, &all), 0);
+  EXPECT_TRUE(wait_until([&] { return all.id && sleeps_in(all.id, SYS_recvfrom); }));
+  pthread_cancel(thread);
+  void* outcome = nullptr;
+  ASSERT_EQ(pthread_join(thread, &outcome), 0);
+  EXPECT_EQ(outcome, PTHREAD_CANCELED);
+  EXPECT_EQ(s.count(pause).fired, 1u);
+  EXPECT_EQ(s.count(pause).delayed_ns, 30'000'000u);
+  EXPECT_EQ(s.events(pause).size(), 1u);
+  EXPECT_EQ(s.count(corrupt).matched, 1u);
+  EXPECT_EQ(s.count(corrupt).fired, 0u);
+}
+
 }  // namespace
 }  // namespace chaos::gate
