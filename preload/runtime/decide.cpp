@@ -21,7 +21,7 @@ struct runtime_host {
   bool walked = false;
   call_stack stack{};
 
-  bool on_connection() const { return d && (d->role & (abi::classes::data | abi::classes::connect)); }
+  bool on_connection() const { return d && (d->role & (abi::classes::data | abi::classes::connect | abi::classes::accept)); }  // or its listener
 
   bool thread_is(const abi::rule& r) const {
     char name[16] = {};

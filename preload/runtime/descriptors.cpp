@@ -124,6 +124,7 @@ void begin_identity(descriptor& d, std::uint64_t inode) {
 
 std::uint64_t endpoint_hash(const descriptor& d) {
   std::uint64_t h = core::mix(static_cast<std::uint64_t>(d.kind));
+  if (d.listening) h = core::mix(h, ~std::uint64_t{0});  // it is none of the connections to its port
   if (d.accepted || !d.has_remote) return core::mix(h, d.local_port);
   std::uint64_t a[2];
   memcpy(a, d.remote, 16);
@@ -283,7 +284,7 @@ descriptor* classify(int fd, const rule_view& v) {
   }
   d->http_rules = http;
   if (classes & (abi::classes::data | abi::classes::accept)) { classes |= abi::classes::readiness; }
-  if (classes && (d->role & (abi::classes::data | abi::classes::connect))) give_ordinal(*d);
+  if (classes && ((d->role & (abi::classes::data | abi::classes::connect)) || (classes & d->role & abi::classes::accept))) give_ordinal(*d);
   classes &= d->role;
   if (possible) classes |= abi::classes::datagrams;
   find_sole_rules(*d, v, n);

@@ -306,5 +306,33 @@ TEST_F(Accept, AThreadCancelledInAcceptIsNotWaitedFor) {
   EXPECT_EQ(s.count(id).matched, 2u);
 }
 
+// What is counted on a listener is counted for all threads that accept on it.
+TEST_F(Accept, ThreadsThatAcceptOnOneListenerCountTogether) {
+  constexpr int servers = 4, clients = 24;
+  listener l, other;
+  set_nonblocking(l.fd);
+  const auto id = s.set("error listen:" + std::to_string(l.port) + ",listen:" + std::to_string(other.port) + " ECONNABORTED --on accept --times 3");
+  std::atomic<int> failed{0}, taken{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < servers; ++t)
+    threads.emplace_back([&] {
+      while (taken < clients) {
+        pollfd p{l.fd, POLLIN, 0};
+        poll(&p, 1, 20);
+        const unique_fd one = accept(l.fd, nullptr, nullptr);
+        if (one >= 0) ++taken;
+        else if (errno != EAGAIN) ++failed;
+      }
+    });
+  std::vector<unique_fd> calls;
+  for (int i = 0; i < clients; ++i) calls.push_back(call(l.port));
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(failed, 3);
+  EXPECT_EQ(s.count(id).fired, 3u);
+  const unique_fd one = call(other.port);
+  EXPECT_EQ(accept(other.fd, nullptr, nullptr), -1) << "each listener has counts of its own";
+  EXPECT_EQ(s.count(id).fired, 4u);
+}
+
 }  // namespace
 }  // namespace chaos::gate
