@@ -232,83 +232,130 @@ bool gates_exist(const fd_set* set, int n, const rule_view& v) {
   return false;
 }
 
-// A program's set has room for as many descriptors as it says, in words as the kernel counts them; what stands behind is not its own.
-std::size_t set_bytes(int n) { return static_cast<std::size_t>(n + NFDBITS - 1) / NFDBITS * sizeof(fd_mask); }
-void take_set(fd_set& to, const fd_set* from, int n) {
-  FD_ZERO(&to);
-  if (from) memcpy(&to, from, set_bytes(n));
-}
-void give_set(fd_set* to, const fd_set& from, int n) {
-  if (to) memcpy(to, &from, set_bytes(n));
+// Copies of a program's three sets. One has room for as many descriptors as the call says, in words as the kernel counts them; what
+// stands behind is not the program's own. A few stand on the stack, more on pages of their own. To be freed by hand.
+struct set_copies {
+  fd_set few[3];
+  fd_set *in = &few[0], *out = &few[1], *except = &few[2];
+  std::size_t bytes, mapped = 0;
+
+  bool make(int n) {
+    bytes = static_cast<std::size_t>(n + NFDBITS - 1) / NFDBITS * sizeof(fd_mask);
+    if (bytes <= sizeof(fd_set)) return true;
+    auto* const pages = static_cast<char*>(sys::pages(3 * bytes));
+    if (!pages) return false;
+    mapped = 3 * bytes;
+    in = reinterpret_cast<fd_set*>(pages);
+    out = reinterpret_cast<fd_set*>(pages + bytes);
+    except = reinterpret_cast<fd_set*>(pages + 2 * bytes);
+    return true;
+  }
+  void take(fd_set* to, const fd_set* from) const {
+    if (from) memcpy(to, from, bytes);
+    else memset(to, 0, bytes);
+  }
+  void give(fd_set* to, const fd_set* from) const {
+    if (!to) return;
+    if (from) memcpy(to, from, bytes);
+    else memset(to, 0, bytes);
+  }
+  void free() {
+    if (mapped) sys::unmap(in, mapped);
+  }
+};
+
+// How many descriptors the kernel looks at: of a call that says more, as many as the process has room for by now. What stands in the
+// program's sets beyond them may be no memory at all. 0: nobody knows.
+int looked_at(int n) {
+  if (n <= FD_SETSIZE) return n;
+  const int status = sys::open_file("/proc/self/status", O_RDONLY | O_CLOEXEC);
+  if (status < 0) return 0;
+  char text[1024];
+  const long got = sys::read_from(status, text, sizeof text - 1);
+  sys::close_fd(status);
+  if (got <= 0) return 0;
+  text[got] = 0;
+  const char* p = strstr(text, "\nFDSize:");
+  if (!p) return 0;
+  int room = 0;
+  for (p += sizeof "\nFDSize:" - 1; *p == ' ' || *p == '\t'; ++p) {}
+  for (; *p >= '0' && *p <= '9'; ++p) room = room * 10 + (*p - '0');
+  return n < room ? n : room;
 }
 
 int gated_select(abi::function_id self, const void* caller, int n, fd_set* in, fd_set* out, fd_set* except, const timespec* timeout, const sigset_t* mask) {
   const std::uint64_t deadline = deadline_from(timeout);
   gate_list list;
   bool spun = false;
-  fd_set none;
-  FD_ZERO(&none);
+  set_copies asked;
+  if (!asked.make(n)) return real.pselect(n, in, out, except, timeout, mask);
   for (;;) {
     heal_held();
     const rule_view* v = current_view();
-    fd_set asked_in, asked_out, asked_except;
-    take_set(asked_in, in, n);
-    take_set(asked_out, out, n);
-    take_set(asked_except, except, n);
+    asked.take(asked.in, in);
+    asked.take(asked.out, out);
+    asked.take(asked.except, except);
     list.count = 0;
     for (int fd = 0; v && fd < n; ++fd)
-      if (FD_ISSET(fd, &asked_in) || FD_ISSET(fd, &asked_out)) add_if_gated(list, *v, fd, 0);
+      if (FD_ISSET(fd, asked.in) || FD_ISSET(fd, asked.out)) add_if_gated(list, *v, fd, 0);
     const std::uint64_t now = sys::now_ns();
     std::uint64_t next = never;
     bool any_held = false;
     for (unsigned i = 0; i < list.count; ++i) {
       gated& g = list.entry[i];
-      const short wanted = static_cast<short>((FD_ISSET(g.fd, &asked_in) ? POLLIN : 0) | (FD_ISSET(g.fd, &asked_out) ? POLLOUT : 0));
+      const short wanted = static_cast<short>((FD_ISSET(g.fd, asked.in) ? POLLIN : 0) | (FD_ISSET(g.fd, asked.out) ? POLLOUT : 0));
       g.hidden = hold(g, *v, self, caller, wanted, now, next);
       any_held |= g.held || g.d->redirected.load(std::memory_order_relaxed);
       if (g.held) raise_threshold(*g.d, g.fd);
       if (g.held && noisy(g, g.hidden)) {
-        if (g.hidden & POLLIN) FD_CLR(g.fd, &asked_in);
-        if (g.hidden & POLLOUT) FD_CLR(g.fd, &asked_out);
+        if (g.hidden & POLLIN) FD_CLR(g.fd, asked.in);
+        if (g.hidden & POLLOUT) FD_CLR(g.fd, asked.out);
       }
     }
     const int r = wait_quietly(list, self, caller, any_held, next, deadline, now, spun, [&](const timespec* t) {
-      return real.pselect(n, in ? &asked_in : nullptr, out ? &asked_out : nullptr, except ? &asked_except : nullptr, t, mask);
-    }, [] {});
+      return real.pselect(n, in ? asked.in : nullptr, out ? asked.out : nullptr, except ? asked.except : nullptr, t, mask);
+    }, [&] { asked.free(); });
     if (r < 0) {
       const int error = errno;
       release_sets(list, self, caller);
       list.free();
+      asked.free();
       errno = error;
       return r;
     }
     int seen = r;
     for (unsigned i = 0; r > 0 && i < list.count; ++i) {
       gated& g = list.entry[i];
-      const bool was_in = FD_ISSET(g.fd, &asked_in), was_out = FD_ISSET(g.fd, &asked_out);
+      const bool was_in = FD_ISSET(g.fd, asked.in), was_out = FD_ISSET(g.fd, asked.out);
       if (!was_in && !was_out) continue;
       const rule_view* fresh = current_view();
       const short happened = static_cast<short>((was_in ? POLLIN : 0) | (was_out ? POLLOUT : 0));
       const short shown = fresh ? visible(g, *fresh, self, caller, happened) : happened;
-      if (was_in && !(shown & POLLIN)) { FD_CLR(g.fd, &asked_in); --seen; }
-      if (was_out && !(shown & POLLOUT)) { FD_CLR(g.fd, &asked_out); --seen; }
+      if (was_in && !(shown & POLLIN)) { FD_CLR(g.fd, asked.in); --seen; }
+      if (was_out && !(shown & POLLOUT)) { FD_CLR(g.fd, asked.out); --seen; }
     }
     release_sets(list, self, caller);
     const bool over = deadline != never && sys::now_ns() >= deadline;
     if (seen <= 0 && !over) continue;
     list.free();
-    give_set(in, seen > 0 ? asked_in : none, n);
-    give_set(out, seen > 0 ? asked_out : none, n);
-    give_set(except, seen > 0 ? asked_except : none, n);
+    asked.give(in, seen > 0 ? asked.in : nullptr);
+    asked.give(out, seen > 0 ? asked.out : nullptr);
+    asked.give(except, seen > 0 ? asked.except : nullptr);
+    asked.free();
     return seen > 0 ? seen : 0;
   }
 }
 
-bool select_concerns_us(int n, const fd_set* in, const fd_set* out) {
-  if (inside() || n > FD_SETSIZE) return false;
+// `n`: how many are to be looked at.
+bool select_concerns_us(int& n, const fd_set* in, const fd_set* out) {
+  if (inside()) return false;
   heal_held();
   const rule_view* v = current_view();
-  return v && (gates_exist(in, n, *v) || gates_exist(out, n, *v));
+  if (!v) return false;
+  const int looked = looked_at(n);
+  if (!gates_exist(in, looked, *v) && !gates_exist(out, looked, *v)) return false;
+  n = looked;
+  return true;
 }
 
 }  // namespace

@@ -3,7 +3,12 @@
 #include "channels.hpp"
 #include "ways.hpp"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #include <csignal>
+#include <fstream>
 #include <vector>
 
 namespace chaos::gate {
@@ -34,6 +39,71 @@ TEST_F(Calls, SelectTouchesNoMoreOfASetThanItIsToldOf) {
 }
 
 extern "C" void nothing_at_all(int) {}
+
+// More descriptors than an fd_set has room for, in sets of the program's own.
+class Beyond : public Calls {
+ protected:
+  rlimit before{};
+  void SetUp() override {
+    getrlimit(RLIMIT_NOFILE, &before);
+    rlimit more = before;
+    more.rlim_cur = 4096;
+    if (before.rlim_max < more.rlim_cur) GTEST_SKIP() << "no more than " << before.rlim_max << " descriptors are allowed";
+    if (before.rlim_cur < more.rlim_cur) { ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &more), 0); }
+  }
+  void TearDown() override { setrlimit(RLIMIT_NOFILE, &before); }
+  static bool in(const std::vector<fd_mask>& set, int fd) { return set[fd / NFDBITS] >> (fd % NFDBITS) & 1; }
+};
+
+TEST_F(Beyond, SelectHoldsWhatIsNotDue) {
+  tcp_pair p;
+  const unique_fd high = fcntl(p.near, F_DUPFD_CLOEXEC, 2500), free = fcntl(p.far, F_DUPFD_CLOEXEC, 2600);
+  ASSERT_GE(free, 0);
+  const auto id = delay(p.target(), 40);
+  const double start = monotonic_ms();
+  put(p.far, "x");
+  std::vector<fd_mask> reads(2601 / NFDBITS + 1), writes(reads.size());
+  reads[high / NFDBITS] |= fd_mask{1} << (high % NFDBITS);
+  EXPECT_EQ(select(2601, reinterpret_cast<fd_set*>(reads.data()), nullptr, nullptr, nullptr), 1);
+  EXPECT_TRUE(on_time(monotonic_ms() - start, 40));
+  EXPECT_TRUE(in(reads, high));
+  EXPECT_EQ(s.count(id).fired, 1u);
+  // Another one is not held up by it.
+  put(p.far, "y");
+  writes[free / NFDBITS] |= fd_mask{1} << (free % NFDBITS);
+  char c;
+  EXPECT_EQ(recv(high, &c, 1, 0), 1);
+  const timed t = time_of([&] { return select(2601, reinterpret_cast<fd_set*>(reads.data()), reinterpret_cast<fd_set*>(writes.data()), nullptr, nullptr); });
+  EXPECT_EQ(t.result, 1);
+  EXPECT_LT(t.ms, 30);
+  EXPECT_FALSE(in(reads, high));
+  EXPECT_TRUE(in(writes, free));
+  EXPECT_EQ(s.count(id).fired, 2u);
+}
+
+// Asked about more than there can be, the kernel looks at so many as there is room for in the process: what stands behind may be no memory.
+TEST_F(Beyond, SelectTouchesNoMoreOfASetThanTheKernel) {
+  tcp_pair p;
+  const unique_fd high = fcntl(p.near, F_DUPFD_CLOEXEC, 1500);
+  ASSERT_GE(high, 0);
+  std::ifstream status("/proc/self/status");
+  std::size_t room = 0;
+  for (std::string word; status >> word && word != "FDSize:";) {}
+  status >> room;
+  ASSERT_GT(room, 1500u);
+  const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), bytes = room / 8;
+  auto* const pages = static_cast<char*>(mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(pages, MAP_FAILED);
+  ASSERT_LE(bytes, page);
+  ASSERT_EQ(mprotect(pages + page, page, PROT_NONE), 0);
+  auto* const set = reinterpret_cast<fd_mask*>(pages + page - bytes);
+  const auto id = delay(p.target(), 20);
+  put(p.far, "x");
+  set[high / NFDBITS] |= fd_mask{1} << (high % NFDBITS);
+  EXPECT_EQ(select(1'000'000'000, reinterpret_cast<fd_set*>(set), nullptr, nullptr, nullptr), 1);
+  EXPECT_EQ(s.count(id).fired, 1u);
+  munmap(pages, 2 * page);
+}
 
 TEST_F(Calls, SelectTellsWhatWasLeftWhenASignalCame) {
   tcp_pair p;
