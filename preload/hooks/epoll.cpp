@@ -29,8 +29,9 @@ constexpr std::uint64_t never = ~std::uint64_t{0};
 constexpr abi::class_set gated_classes = abi::classes::data | abi::classes::connect | abi::classes::accept;
 constexpr std::uint32_t kept_when_disarmed = EPOLLONESHOT | EPOLLET | EPOLLWAKEUP;
 // While a rule can end a connection, or let it go on, though nothing happens on it: another thread may put it into the set, or have it
-// meet the rule, after the wait began.
+// meet the rule, after the wait began. Where there is no other thread, all that can come is known when the wait begins.
 constexpr std::uint64_t look_again_ns = 20'000'000;
+bool looks_again(const rule_view& v) { return v.any_by_time && !single_threaded(); }
 constexpr unsigned depth_max = 5;  // of sets within sets: the kernel's own bound
 constexpr std::uint32_t input_bits = EPOLLIN | EPOLLRDNORM | EPOLLRDBAND | EPOLLPRI | EPOLLRDHUP;
 
@@ -207,11 +208,12 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
       reload_set(s, w.epfd, *v);
     }
     std::uint64_t now = sys::now_ns(), due = never;
-    bool slices = false;
+    bool slices = false, nested = false;
     for (unsigned i = 0; i < s.count; ++i) {
       watch& x = s.watches[i];
       const descriptor* d = entry_of(x.fd);
       if (d && chaos::holds_set(*d)) {
+        nested = true;  // when what is in it ends is not known here
         const std::uint64_t inner = calm_set(w.self, w.caller, x.fd, *v);
         if (inner != never) slices = true;
         if (inner < due) due = inner;
@@ -241,7 +243,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
     const std::uint64_t next = due < deadline ? due : deadline;
     std::uint64_t rest = next == never ? never : next > now ? next - now : 0;
     const bool at_due = due < deadline && rest <= slice_ns;
-    if (v->any_by_time && rest > look_again_ns) rest = look_again_ns;
+    if ((looks_again(*v) || (v->any_by_time && nested)) && rest > look_again_ns) rest = look_again_ns;
     if (slices && rest > slice_ns) rest = slice_ns;
     const timespec t = sys::span(rest == never ? 0 : rest);
     unlock_set(s);
@@ -312,8 +314,8 @@ int wait(abi::function_id self, const void* caller, int fd, epoll_event* events,
     const rule_view* v = current_view();
     errno = before;
     if (!v || !(v->classes & gated_classes)) return 0;
-    epoll_set* s = lock_set(fd, *v, v->any_by_time);
-    if (s && !v->any_by_time && !needs_care(*s, *v, 0)) {
+    epoll_set* s = lock_set(fd, *v, looks_again(*v));
+    if (s && !looks_again(*v) && !needs_care(*s, *v, 0)) {
       unlock_set(*s);
       s = nullptr;
     }

@@ -220,6 +220,7 @@ __attribute__((constructor)) static void start_up(int, char**, char** envp) {
   find_rseq();
   find_errno();
   find_clean_ups();
+  find_threads();
   done = true;
   if (dlsym(RTLD_DEFAULT, abi::controller_marker)) return;  // chaosd, chaos-ctl: never their own victims
   // Only in the constructor's own copy do these strings stay what they are; later readers use what was derived here.

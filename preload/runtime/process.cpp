@@ -1,5 +1,7 @@
 #include "process.hpp"
 
+#include <dlfcn.h>
+
 #include <cstring>
 
 #include "busy_word.hpp"
@@ -125,6 +127,14 @@ bool rule_in_force(std::uint32_t rule_id, std::uint64_t now_ns) {
   }
   return false;
 }
+
+namespace {
+constinit const volatile char* libc_says_single = nullptr;
+}
+
+void find_threads() { libc_says_single = static_cast<const volatile char*>(dlsym(RTLD_DEFAULT, "__libc_single_threaded")); }
+
+bool single_threaded() { return libc_says_single && *libc_says_single; }
 
 std::uint32_t thread_ordinal() {
   static constinit std::atomic<std::uint32_t> next{0};

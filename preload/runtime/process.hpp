@@ -67,6 +67,10 @@ bool rule_in_force(std::uint32_t rule_id, std::uint64_t now_ns);
 
 // Pid, attach slot and random keys belong to the process: after a fork they are made anew, on first need.
 void renew_after_fork();
+// No other thread was ever begun in this process, as far as libc tells (glibc 2.32 and later; else: there may be some).
+bool single_threaded();
+void find_threads();    // init only
+
 bool in_vfork_child();  // shares our memory: leave tracked state alone
 
 // Thread-local state of ours: initial-exec, 24 bytes.
