@@ -3,6 +3,7 @@
 #include "moves.hpp"
 #include "outcome.hpp"
 #include "own.hpp"
+#include "rules.hpp"
 #include "preload/runtime/closing.hpp"
 #include "preload/runtime/connection.hpp"
 #include "preload/runtime/held_elsewhere.hpp"
@@ -42,38 +43,61 @@ void end_connection(frame& f) {
   f.d->broken.store(true, std::memory_order_relaxed);
 }
 
+constexpr core::effect_set black_holes = core::standing_effects | core::of(abi::effect::down);
+
+// The rule that a call stood still by has gone. Others that match it were not reached, as the first had ended the list: does another one
+// hold it? They were asked when the call came, which counts once.
+bool held_by_another(frame& f, decision& another) {
+  if (f.http || !look_anew(f)) return false;
+  const core::judgement& asked = f.made.judged;
+  const auto holds = [&](const abi::rule& r) { return core::of(r.kind) & black_holes; };
+  std::uint64_t mask[4];
+  for (unsigned w = 0; w < 4; ++w) mask[w] = f.d->mask[w];
+  leave_out_newer(*f.view, f.newest, mask);
+  if (!any_rule(*f.view, mask, holds)) return false;
+  for (unsigned i = 0; i < asked.matched && i < core::fired_max; ++i)
+    any_rule(*f.view, mask, [&](const abi::rule& r) {
+      if (r.id != asked.asked_rules[i] || !holds(r)) return false;
+      take_match_back(asked, i);
+      return true;
+    });
+  decide({.function = f.function, .acts_as = f.acts_as, .kinds = black_holes, .size = f.moves, .bytes = f.moves}, mask, f.d, *f.view, f.caller, another);
+  if (another.verdict.end == effects::ending::blackhole) return true;
+  for (unsigned i = 0; i < another.judged.count; ++i) core::give_back(another.judged.fired[i]);
+  return false;
+}
+
 // Data stops, for good or until the connection closes.
-bool meet_black_hole(frame& f, road& way) {
-  const effects::verdict& v = f.made.verdict;
-  const std::uint32_t ender = v.ender->id;
-  black_hole(*f.d, *v.ender, v.until_ns);
-  if (nonblocking(f)) remember_held(f.c.fd);
-  if (v.until_ns && !(f.acts_as & in_data)) {  // taken, and never seen again: the connection is going to close
-    f.error = 0;
-    f.result = static_cast<long>(f.moves);
-    way = road::done;
-    return true;
-  }
-  if (nonblocking(f)) { f.error = EAGAIN; return true; }
-  report_here(f, 0, abi::event_flags::blocked);  // now: nobody knows when this ends
-  f.made.judged.count = 0;
-  if (v.until_ns) {  // then it closes
-    const std::uint64_t deadline = deadline_of(f.c.fd, SO_RCVTIMEO, f.made.now_ns);
-    const waited closing = hold_until(least(v.until_ns, deadline), ender);
-    f.error = closing == waited::interrupted ? EINTR : closing == waited::due && deadline < v.until_ns ? EAGAIN : 0;
+[[gnu::noinline]] bool meet_black_hole(frame& f, road& way) {
+  const bool input = f.acts_as & in_data;
+  const std::uint64_t deadline = nonblocking(f) ? 0 : deadline_of(f.c.fd, input ? SO_RCVTIMEO : SO_SNDTIMEO, f.made.now_ns);
+  decision another;
+  for (const decision* by = &f.made;; by = &another) {
+    const std::uint64_t until = by->verdict.until_ns;
+    const std::uint32_t ender = by->verdict.ender->id;
+    black_hole(*f.d, *by->verdict.ender, until);
+    if (nonblocking(f)) remember_held(f.c.fd);
+    if (until && !input) {  // taken, and never seen again: the connection is going to close
+      f.error = 0;
+      f.result = static_cast<long>(f.moves);
+      way = road::done;
+      return true;
+    }
+    if (nonblocking(f)) { f.error = EAGAIN; return true; }
+    if (by == &another) report_fired(another, *f.d, f.c.fd, 0, f.caller, abi::event_flags::blocked);
+    else report_here(f, 0, abi::event_flags::blocked);  // now: nobody knows when this ends
+    f.made.judged.count = 0;
+    const waited w = hold_until(until ? least(until, deadline) : deadline, ender);
+    f.error = w == waited::interrupted ? EINTR : w == waited::due && (!until || deadline < until) ? EAGAIN : 0;
     if (f.error) return true;
-    if (closing != waited::due) return false;
-    end_connection(f);
-    f.result = 0;
-    way = road::done;
-    return true;
+    if (w == waited::due) {  // then it closes
+      end_connection(f);
+      f.result = 0;
+      way = road::done;
+      return true;
+    }
+    if (!held_by_another(f, another)) return false;  // healed: nothing was lost
   }
-  const int option = (f.acts_as & in_data) ? SO_RCVTIMEO : SO_SNDTIMEO;
-  const waited w = hold_until(deadline_of(f.c.fd, option, f.made.now_ns), ender);
-  if (w == waited::interrupted) { f.error = EINTR; return true; }
-  if (w == waited::due) { f.error = EAGAIN; return true; }
-  f.error = 0;
-  return false;  // healed: nothing was lost
 }
 
 }  // namespace

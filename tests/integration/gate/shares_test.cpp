@@ -251,5 +251,40 @@ TEST_P(Shares, OfADelayAndAReordering) {
   }
 }
 
+// Two that have the stream stand still: it goes on when both have gone, whichever goes first.
+class StandsStill : public Gate, public testing::WithParamInterface<way> {};
+INSTANTIATE_TEST_SUITE_P(By, StandsStill, testing::ValuesIn(all_ways), [](const auto& info) { return name_of(info.param); });
+
+TEST_P(StandsStill, UntilTheLastRuleHasGone) {
+  for (const over o : {over::tcp, over::unix_stream})
+    for (const char* const kind : {"partition", "timeout", "down --how blackhole"})
+      for (const bool sends : {false, true})
+        for (const bool first_goes_first : {true, false}) {
+          const std::string words = kind, k = words.substr(0, words.find(' ')), options = words.substr(k.size());
+          SCOPED_TRACE(words + ", " + name_of(o) + (sends ? ", sends" : ", reads") + (first_goes_first ? ", first" : ", last"));
+          channel c(o);
+          std::vector<std::uint32_t> ids;
+          s.set_all({k + " " + c.target + options, "partition " + c.target, "observe 203.0.113.1:9"}, ids);
+          c.tell("hello");
+          std::atomic<bool> done{false};
+          std::thread held([&] {
+            if (sends) { EXPECT_TRUE(write_by(c.near, GetParam(), "hello")); }
+            else { EXPECT_EQ(read_by(c.near, GetParam(), 5), "hello"); }
+            done = true;
+          });
+          EXPECT_TRUE(wait_until([&] { return s.count(ids[0]).fired == 1; }));
+          EXPECT_EQ(s.count(ids[1]).fired, 0u);
+          s.remove(ids[first_goes_first ? 0 : 1]);
+          if (first_goes_first) { EXPECT_TRUE(wait_until([&] { return s.count(ids[1]).fired >= 1; })); }
+          EXPECT_FALSE(wait_until([&] { return done.load(); }, std::chrono::milliseconds(20))) << "let go by one of them";
+          s.remove(ids[first_goes_first ? 1 : 0]);
+          held.join();
+          if (sends) { EXPECT_EQ(c.hear(5), "hello"); }
+          EXPECT_EQ(s.count(ids[1]).fired, first_goes_first ? 1u : 0u);
+          if (GetParam() == way::blocking) { EXPECT_EQ(s.count(ids[1]).matched, 1u); }
+          s.clear();
+        }
+}
+
 }  // namespace
 }  // namespace chaos::gate
