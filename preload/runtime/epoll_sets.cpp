@@ -16,20 +16,30 @@ constinit epoll_set sets[set_max]{};
 constinit std::atomic<std::uint32_t> change{1};
 constinit std::atomic<int> absent_count{0};  // watches that are withdrawn, in all sets
 
-epoll_set* slot_of(int epfd, bool make) {
+epoll_set* find_slot(int epfd) {
   for (epoll_set& s : sets)
     if (s.fd.load(std::memory_order_acquire) == epfd + 1) return &s;
-  for (epoll_set& s : sets) {
-    int free = 0;
-    if (make && s.fd.load(std::memory_order_relaxed) == 0 && s.fd.compare_exchange_strong(free, epfd + 1, std::memory_order_acq_rel)) {
-      s.generation = 0;
-      s.change = 0;
-      s.count = s.held = 0;
-      if (descriptor* const d = entry_of(epfd)) d->set_loaded.store(true, std::memory_order_relaxed);
-      return &s;
-    }
-  }
   return nullptr;
+}
+
+constinit std::atomic<std::uint32_t> making{0};  // busy word: two threads that first wait on a set at one moment make one slot of it
+
+epoll_set* slot_of(int epfd, bool make) {
+  epoll_set* slot = find_slot(epfd);
+  if (slot || !make || !take_word(making)) return slot;
+  slot = find_slot(epfd);
+  for (unsigned i = 0; !slot && i < set_max; ++i) {
+    epoll_set& s = sets[i];
+    if (s.fd.load(std::memory_order_acquire) != 0) continue;
+    s.generation = 0;
+    s.change = 0;
+    s.count = s.held = 0;
+    if (descriptor* const d = entry_of(epfd)) d->set_loaded.store(true, std::memory_order_relaxed);
+    s.fd.store(epfd + 1, std::memory_order_release);
+    slot = &s;
+  }
+  give_word(making);
+  return slot;
 }
 
 unsigned lower_bound(const epoll_set& s, std::uint64_t data) {

@@ -65,5 +65,47 @@ TEST_P(Pool, WaitersThatLeaveWhileTheyHoldOrphanNothing) {
   for (const auto id : ids) EXPECT_EQ(s.count(id).fired, static_cast<std::uint64_t>(rounds));
 }
 
+// A set is known once, also when its first waiters come at one moment: what were left of a second one would be taken for the next set of
+// the same number, whose events nobody would find there.
+TEST_F(Gate, WaitersThatComeFirstAtOneMomentKnowOneSet) {
+  constexpr int turns = 80;
+  tcp_pair p;
+  set_nonblocking(p.near);
+  const auto id = delay(p.target(), 10);
+  for (int turn = 1; turn <= turns && !HasFailure(); ++turn) {
+    const auto watched = [&](std::uint64_t data) {
+      unique_fd set = epoll_create1(EPOLL_CLOEXEC);
+      epoll_event e{};
+      e.events = EPOLLIN;
+      e.data.u64 = data;
+      EXPECT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, p.near, &e), 0);
+      return set;
+    };
+    {
+      const unique_fd set = watched(1);
+      std::atomic<int> ready{0};
+      std::vector<std::thread> all;
+      for (int i = 0; i < workers; ++i)
+        all.emplace_back([&] {
+          epoll_event e;
+          ++ready;
+          while (ready < workers) std::this_thread::yield();
+          EXPECT_EQ(epoll_wait(set, &e, 1, 0), 0);
+        });
+      for (auto& t : all) t.join();
+    }
+    const unique_fd next = watched(2);
+    const double start = monotonic_ms();
+    put(p.far, "x");
+    epoll_event e{};
+    EXPECT_EQ(epoll_wait(next, &e, 1, 5000), 1);
+    EXPECT_GE(monotonic_ms() - start, 10 - early_ms) << "turn " << turn;
+    EXPECT_EQ(e.data.u64, 2u);
+    char c;
+    EXPECT_EQ(recv(p.near, &c, 1, 0), 1);
+    EXPECT_EQ(s.count(id).fired, static_cast<std::uint64_t>(turn));
+  }
+}
+
 }  // namespace
 }  // namespace chaos::gate
