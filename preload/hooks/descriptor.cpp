@@ -31,12 +31,15 @@ int own_getsockopt(int fd, int level, int name, void* value, socklen_t* n) {
 int own_setsockopt(int fd, int level, int name, const void* value, socklen_t n) {
   if (level == SOL_SOCKET && name == SO_RCVLOWAT && n >= sizeof(int)) {
     descriptor* d = entry_of(fd);
-    delay_line* l = d ? d->line.load(std::memory_order_acquire) : nullptr;
+    const delay_line* const seen = d ? d->line.load(std::memory_order_acquire) : nullptr;
     const int asked = *static_cast<const int*>(value);
     if (d) d->own_threshold = asked > 1 ? static_cast<std::uint32_t>(asked) : 1;
-    if (l && l->threshold) {  // ours is in force just now: the program's comes after it
-      l->own_threshold = asked;
-      return 0;
+    if (seen && seen->threshold && lock(*d)) {
+      delay_line* const l = d->line.load(std::memory_order_acquire);
+      const bool ours = l && l->threshold;  // in force just now, for another thread that waits: the program's comes after it
+      if (ours) l->own_threshold = asked;
+      unlock(*d);
+      if (ours) return 0;
     }
   }
   return real.setsockopt(fd, level, name, value, n);
