@@ -54,8 +54,10 @@ class Engine(SessionTest):
 
     def run_it(self, *parts, check=DONE, observe="1s", more=()):
         answer = self.ctl("experiment", "run", self.file(*parts, observe=observe), "--json", *more, timeout=60)
-        if (answer.code, check) == (HYPOTHESIS_FAILED, DONE):  # ratios of times, and shares of what is answered in time
-            raise TooLate(str([(e["text"], e["measured_text"]) for e in answer.json["expectations"] if e["state"] != "pass"]))
+        if (answer.code, check) == (HYPOTHESIS_FAILED, DONE):
+            failed = [(e["text"], e["measured_text"]) for e in answer.json["expectations"] if e["state"] != "pass"]
+            if not any("fired" in text for text, _ in failed):  # ratios of times, and shares of what is answered in time
+                raise TooLate(str(failed))
         self.assertEqual(answer.code, check, answer)
         return answer.json
 
