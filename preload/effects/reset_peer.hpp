@@ -11,8 +11,8 @@ inline bool apply(core::fired_rule& f, const situation& s, verdict& v) {
   if (f.rule->delay_ns) {
     std::uint64_t since = 0;
     if (f.state->memory.compare_exchange_strong(since, s.now_ns, std::memory_order_relaxed)) since = s.now_ns;
-    if (s.now_ns - since < f.rule->delay_ns) {
-      const std::uint64_t end = since + f.rule->delay_ns;
+    const std::uint64_t end = since + f.rule->delay_ns;
+    if (s.now_ns < end) {  // it may be before `since`: another thread looked at the clock later, and came here first
       if (!f.rule->dry_run && (!v.ends_ns || end < v.ends_ns)) v.ends_ns = end, v.ends_rule = f.id;
       return false;
     }

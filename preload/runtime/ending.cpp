@@ -106,7 +106,12 @@ void end_when_due(descriptor& d, int fd, const rule_view& v, abi::function_id fu
   if (!end || end > now || !take_end(d, v.generation.load(std::memory_order_relaxed))) return;
   decision made;
   ask(d, v, function, caller, false, now, made);
-  if (made.verdict.end != effects::ending::reset || !connection_stands(d, fd)) return undecide(made);
+  if (made.verdict.end != effects::ending::reset || !connection_stands(d, fd)) {
+    const effects::verdict said = made.verdict;
+    undecide(made);
+    if (said.ends_ns) note_end(d, said.ends_rule, said.ends_ns);  // not yet
+    return;
+  }
   if (d.kind == descriptor_kind::tcp) {
     reset_connection(fd);
   } else {

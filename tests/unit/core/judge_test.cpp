@@ -166,6 +166,22 @@ TEST(Judge, ResetPeerWaitsForItsTime) {
   EXPECT_EQ(done.v.error, ECONNRESET);
 }
 
+// Of two threads that meet it for the first time the one that looked at the clock later may come first.
+TEST(Judge, ResetPeerWaitsForItsTimeAlsoWhereThatBeganALittleLater) {
+  test_host host;
+  abi::rule r = plain_rule(1, abi::effect::reset_peer);
+  r.delay_ns = 500;
+  const auto bank = bank_of({r});
+  facts_of_call f = reading();
+  f.now_ns = 1000;
+  EXPECT_TRUE(rule_on(*bank, host, f).fired().empty());
+  f.now_ns = 990;
+  const ruling early = rule_on(*bank, host, f);
+  EXPECT_TRUE(early.fired().empty());
+  EXPECT_EQ(early.v.ends_ns, 1500u);
+  EXPECT_EQ(host.state(bank->rules[0], abi::scope::connection).fired.load(), 0u);
+}
+
 TEST(Judge, TheSmallestSliceWins) {
   test_host host;
   abi::rule large = plain_rule(1, abi::effect::slicer), small = plain_rule(2, abi::effect::slicer);
