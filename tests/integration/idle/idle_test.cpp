@@ -126,13 +126,12 @@ TEST(Idle, AProgramStartsWithinAMillisecondMoreAndTouchesAMebibyteMoreAtMost) {
     return monotonic_ms() - start;
   };
   const environment native = natively(), shim = under_shim(folder.path());
-  std::vector<double> added;
-  for (int i = 0; i < 25; ++i) {
-    const double a1 = start_ms(shim), b1 = start_ms(native), b2 = start_ms(native), a2 = start_ms(shim);
-    added.push_back((a1 + a2 - b1 - b2) / 2);
+  double with = 1e9, without = 1e9;  // the best of each: what else runs here only adds
+  for (int i = 0; i < 50; ++i) {
+    with = std::min(with, start_ms(shim));
+    without = std::min(without, start_ms(native));
   }
-  std::sort(added.begin(), added.end());
-  EXPECT_LE(added[added.size() / 2], 1);
+  EXPECT_LE(with - without, 1);
   const auto resident_kib = [](const environment& e) {
     program p({"/bin/cat"}, e);
     p.send("x\n");
