@@ -185,7 +185,7 @@ class StageTest(SessionTest):
 
     def assertHeld(self, out):
         """What does not hold are bounds on times, and on the share of requests that are answered in time: best of some, as all such."""
-        if out["verdict"] == "failed":
+        if out["verdict"] == "failed" and not any("fired" in e["text"] for e in out["expectations"] if e["state"] != "pass"):
             raise TooLate(self.what_happened(out))
         self.assertEqual((out["verdict"], [e for e in out["expectations"] if e["state"] != "pass"]), ("held", []), self.what_happened(out))
 
