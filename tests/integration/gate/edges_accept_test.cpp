@@ -76,11 +76,11 @@ TEST_P(Accepts, TheDelayBeginsWithTheConnectionNotWithTheCall) {
   const auto id = delay_at(l, 30);
   waiter w(l.fd, how);
   unique_fd client;
+  const double start = monotonic_ms();  // the other may be under way before this one goes on
   std::thread late([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(40));
     client = call(l.port);
   });
-  const double start = monotonic_ms();
   const unique_fd taken = accept_by(l.fd, how, w);
   late.join();
   ASSERT_GE(taken, 0);

@@ -50,11 +50,11 @@ TEST_P(Taken, TheOneBehindItIsTold) {
   const auto id = s.set(std::string(rule) + " " + c.target + (std::string(rule) == "loss" ? " 100%" : "") + " --when 1");
   waiter w(c.near, how);
   c.tell("gone");
+  const double start = monotonic_ms();  // the other may be under way before this one goes on
   std::thread later([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     c.tell("there");
   });
-  const double start = monotonic_ms();
   EXPECT_TRUE(w.ready());
   EXPECT_TRUE(on_time(monotonic_ms() - start, 20));
   later.join();
