@@ -39,23 +39,9 @@ std::vector<rules::ip_address> look_up(const std::string& name) {
   addrinfo hints{}, *list = nullptr;
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  std::vector<rules::ip_address> out;
-  if (getaddrinfo(name.c_str(), nullptr, &hints, &list) != 0) return out;
-  for (const addrinfo* a = list; a && out.size() < resolver::address_max; a = a->ai_next) {
-    rules::ip_address address{};
-    if (a->ai_family == AF_INET) {
-      address[10] = address[11] = 0xff;
-      std::memcpy(address.data() + 12, &reinterpret_cast<const sockaddr_in*>(a->ai_addr)->sin_addr, 4);
-    } else if (a->ai_family == AF_INET6) {
-      std::memcpy(address.data(), &reinterpret_cast<const sockaddr_in6*>(a->ai_addr)->sin6_addr, 16);
-    } else {
-      continue;
-    }
-    out.push_back(address);
-  }
+  if (getaddrinfo(name.c_str(), nullptr, &hints, &list) != 0) return {};
+  auto out = addresses_of(list, resolver::address_max);
   freeaddrinfo(list);
-  std::sort(out.begin(), out.end());  // resolvers rotate: the same set is no change
-  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 
@@ -75,6 +61,26 @@ void work(std::shared_ptr<resolver_shared> shared) {
 }
 
 }  // namespace
+
+std::vector<rules::ip_address> addresses_of(const addrinfo* answer, std::size_t most) {
+  std::vector<rules::ip_address> out;
+  for (const addrinfo* a = answer; a; a = a->ai_next) {
+    rules::ip_address address{};
+    if (a->ai_family == AF_INET) {
+      address[10] = address[11] = 0xff;
+      std::memcpy(address.data() + 12, &reinterpret_cast<const sockaddr_in*>(a->ai_addr)->sin_addr, 4);
+    } else if (a->ai_family == AF_INET6) {
+      std::memcpy(address.data(), &reinterpret_cast<const sockaddr_in6*>(a->ai_addr)->sin6_addr, 16);
+    } else {
+      continue;
+    }
+    out.push_back(address);
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  if (out.size() > most) out.resize(most);
+  return out;
+}
 
 resolver::resolver(loop& l, on_addresses found) : loop_(l), found_(std::move(found)), shared_(std::make_shared<resolver_shared>()) {
   event_ = shared_->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

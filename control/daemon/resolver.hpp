@@ -1,6 +1,8 @@
 // Names → addresses, without ever blocking the loop: getaddrinfo runs in helper threads, which may hang for as long as
 // a broken resolver lets them, and whoever waits has a deadline of its own.
 #pragma once
+#include <netdb.h>
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -13,12 +15,15 @@
 
 namespace chaos::daemon {
 
+// Each address once, in an order that is the same however the answer was rotated, also where it is cut.
+std::vector<rules::ip_address> addresses_of(const addrinfo* answer, std::size_t most);
+
 struct resolver_shared;  // what the helper threads hold on to, even when the resolver is gone
 
 class resolver {
  public:
   static constexpr unsigned thread_max = 4;
-  static constexpr std::size_t address_max = 16;  // of one name
+  static constexpr std::size_t address_max = 64;  // of one name: more than a rule has room for, so that it can say so
   using on_addresses = std::function<void(const std::string& name, std::vector<rules::ip_address>)>;  // empty: unknown
 
   resolver(loop& l, on_addresses found);
