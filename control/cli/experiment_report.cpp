@@ -1,13 +1,9 @@
 #include "experiment_report.hpp"
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 
 #include "experiment_text.hpp"
+#include "output_file.hpp"
 
 namespace chaos::cli {
 
@@ -25,15 +21,6 @@ std::vector<report_form> forms() {
   return all;
 }
 
-// 0, or the errno with which it would fail. Makes no file: what is refused afterwards leaves none behind.
-int why_not_writable(const std::filesystem::path& path) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) return EISDIR;
-  const bool there = std::filesystem::exists(path, ignored);
-  const auto folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
-  return access(there ? path.c_str() : folder.c_str(), there ? W_OK : W_OK | X_OK) == 0 ? 0 : errno;
-}
-
 }  // namespace
 
 const report_form& terminal_form() {
@@ -41,13 +28,16 @@ const report_form& terminal_form() {
   return text;
 }
 
-result<report_form> form_named(const std::string& name) {
+std::vector<std::string> form_names() {
   std::vector<std::string> names;
-  for (const auto& f : forms()) {
+  for (const auto& f : forms()) names.emplace_back(f.name);
+  return names;
+}
+
+result<report_form> form_named(const std::string& name) {
+  for (const auto& f : forms())
     if (name == f.name) return f;
-    names.emplace_back(f.name);
-  }
-  auto p = rules::unknown_word(problem_code::bad_value, "form", name, std::move(names));
+  auto p = rules::unknown_word(problem_code::bad_value, "form", name, form_names());
   p.message = "--format: " + p.message;
   return p;
 }
@@ -75,11 +65,9 @@ result<std::vector<report_file>> report_files(const invocation& from) {
 bool write_reports(const json& report, const std::vector<report_file>& files) {
   bool good = true;
   for (const auto& f : files) {
-    std::ofstream out(f.path, std::ios::binary | std::ios::trunc);
-    out << f.form.text(report);
-    out.flush();
-    if (out) continue;
-    warn("can not write " + f.path + ": " + std::strerror(errno));
+    const auto written = write_output(f.path, f.form.text(report));
+    if (written) continue;
+    warn(written.error().message);
     good = false;
   }
   return good;

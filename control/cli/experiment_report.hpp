@@ -11,6 +11,7 @@ struct report_file {
 };
 
 const experiment::report_form& terminal_form();  // "text", .txt
+std::vector<std::string> form_names();
 rules::result<experiment::report_form> form_named(const std::string& name);
 // The ending says which form; several files may be asked for. Found out before anything is injected: each can be written.
 rules::result<std::vector<report_file>> report_files(const invocation& from);

@@ -57,9 +57,11 @@ std::string line_of(const json& value) { return value.dump(-1, ' ', false, json:
 
 result<done> replace_file(const std::string& path, const std::string& text) {
   const std::string fresh = path + ".new-" + std::to_string(getpid());
-  const int fd = open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  const int fd = open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (fd < 0) return can_not("write", path);
+  struct stat before{};
   bool good = true;
+  if (stat(path.c_str(), &before) == 0) good = fchmod(fd, before.st_mode & 07777) == 0;  // what lies there keeps its mode
   for (std::size_t at = 0; good && at < text.size();) {
     const ssize_t n = write(fd, text.data() + at, text.size() - at);
     if (n < 0 && errno == EINTR) continue;

@@ -1,6 +1,8 @@
 """What the commands do and print: for people, and for programs (field names are a promise)."""
 import json
 import os
+import resource
+import signal
 import subprocess
 import unittest
 
@@ -149,6 +151,34 @@ class Commands(SessionTest):
         self.assertEqual({r["name"]: r["text"] for r in self.rules() if r["state"] != "ended"}, before)
         with open(path) as f:
             self.ok("apply", "-", stdin=f.read())
+
+    def test_save_replaces_a_file_as_a_whole_or_leaves_it(self):
+        self.ok("set", "latency", "127.0.0.1:6379", "200ms", "--name", "slow")
+        folder = os.path.join(self.dir, "kept")
+        os.mkdir(folder)
+        path, link = os.path.join(folder, "faults.ini"), os.path.join(folder, "link.ini")
+        with open(path, "w") as f:
+            f.write("what was there\n")
+        os.chmod(path, 0o640)
+        os.symlink("faults.ini", link)
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))  # a disk that is full after ten bytes
+        p = self.start([CTL, "save", path], preexec_fn=lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), limit()), stderr=subprocess.PIPE)
+        self.assertEqual((p.wait(30), p.stderr.read()), (FAILED, f"chaos-ctl save: can not replace {path}: File too large\n"
+                                                         f"  chaos-ctl save {path}\n  {' ' * 15}^{'~' * (len(path) - 1)}\n"))
+        with open(path) as f:
+            self.assertEqual(f.read(), "what was there\n")
+        self.assertEqual(sorted(os.listdir(folder)), ["faults.ini", "link.ini"])
+        with open(path) as open_before:
+            self.ok("save", link)
+            self.assertEqual(open_before.read(), "what was there\n", "who reads the old one reads all of it")
+        with open(path) as f:
+            self.assertEqual(f.read(), self.ok("save", "-").out)
+        self.assertEqual((os.stat(path).st_mode & 0o777, os.readlink(link)), (0o640, "faults.ini"))
+        self.assertIn("[fault slow]", self.ok("save", "/dev/stdout").out)
+        subprocess.run([CTL, "save", "new.ini"], env=self.env, cwd=folder, check=True, timeout=30)
+        self.assertEqual(sorted(os.listdir(folder)), ["faults.ini", "link.ini", "new.ini"])
+        self.assertIn("Is a directory", self.ctl("save", folder, check=FAILED).err)
+        self.assertIn("No such file or directory", self.ctl("save", folder + "/none/x", check=FAILED).err)
 
     def test_apply_puts_all_in_force_or_none(self):
         text = "[fault a]\nkind = latency\ntarget = 127.0.0.1:1\nvalue = 5ms\n\n[fault b]\nkind = latency\ntarget = 127.0.0.1:2\nvalue = 5\n"

@@ -1,10 +1,7 @@
 // chaos-ctl save: the rules in force, as apply reads them.
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-
 #include "../link.hpp"
 #include "../output.hpp"
+#include "../output_file.hpp"
 
 namespace chaos::cli::commands {
 
@@ -14,15 +11,12 @@ int save(const invocation& from) {
   json answer;
   if (const int status = ask(from, protocol::command::save, json::object(), answer)) return status;
   const std::string ini = text_of(answer, "ini");
-  if (from.words.empty()) {
+  if (from.words.empty() || from.words[0] == "-") {
     if (from.json) print_json(answer);
     else print(ini);
     return exits::done;
   }
-  std::ofstream out(from.words[0], std::ios::binary | std::ios::trunc);
-  out << ini;
-  out.flush();
-  if (!out) return report({problem_code::failed, "can not write " + from.words[0] + ": " + std::strerror(errno), from.words[0], {}}, from);
+  if (const auto written = write_output(from.words[0], ini); !written) return report(written.error(), from);
   if (from.json) print_json({{"file", from.words[0]}, {"bytes", ini.size()}});
   return exits::done;
 }
