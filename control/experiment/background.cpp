@@ -1,6 +1,5 @@
 #include "background.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,10 +8,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
+
+#include "children.hpp"
 
 extern char** environ;
 
@@ -23,23 +25,7 @@ namespace {
 // From here to `guard` everything runs in a child of a process with threads: system calls only, no allocation.
 constexpr int children_max = 4096;
 
-// The children of this process, who is also heir to what they leave behind (PR_SET_CHILD_SUBREAPER).
-int children_of_self(pid_t* into) {
-  const int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
-  char text[16 * 1024];
-  const ssize_t n = read(fd, text, sizeof text);
-  close(fd);
-  int found = 0;
-  pid_t number = 0;
-  for (ssize_t i = 0; i < n && found < children_max; ++i) {
-    if (text[i] >= '0' && text[i] <= '9') number = number * 10 + (text[i] - '0');
-    else if (number) into[found++] = number, number = 0;
-  }
-  return found;
-}
-
-// Kills, and inherits the next generation, until there is nobody left.
+// Kills, and inherits the next generation (PR_SET_CHILD_SUBREAPER), until there is nobody left.
 void end_all() {
   static pid_t children[children_max];
   for (;;) {
@@ -50,7 +36,29 @@ void end_all() {
   }
 }
 
+// What this process, which does not become another program, would keep open of its parent; and there are descriptors for itself.
+void keep_only(int one, int other) {
+  const unsigned low = static_cast<unsigned>(std::min(one, other)), high = static_cast<unsigned>(std::max(one, other));
+  if (low > 3) syscall(SYS_close_range, 3, low - 1, 0);
+  if (high > low + 1) syscall(SYS_close_range, low + 1, high - 1, 0);
+  syscall(SYS_close_range, high + 1, ~0u, 0);
+}
+
+// Whether the command ended by itself, and did so before the leash was let go.
+bool ends_by_itself(pid_t command, int leash) {
+  const int gone = static_cast<int>(syscall(SYS_pidfd_open, command, 0));
+  for (;;) {
+    pollfd watched[2] = {{leash, POLLIN, 0}, {gone, POLLIN, 0}};
+    const int n = poll(watched, 2, gone < 0 ? 20 : -1);
+    siginfo_t of{};
+    if (watched[1].revents) return true;
+    if (gone < 0 && waitid(P_PID, static_cast<id_t>(command), &of, WEXITED | WNOHANG | WNOWAIT) == 0 && of.si_pid == command) return true;
+    if (n > 0) return false;
+  }
+}
+
 [[noreturn]] void guard(char* const* argv, int leash, int tell) {
+  keep_only(leash, tell);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   prctl(PR_SET_NAME, "chaos-guard");
   setpgid(0, 0);  // Ctrl-C is for chaos-ctl, which then tells us
@@ -68,10 +76,7 @@ void end_all() {
     execvpe(argv[0], argv, environ);
     _exit(127);
   }
-  const int gone = command < 0 ? -1 : static_cast<int>(syscall(SYS_pidfd_open, command, 0));
-  pollfd watched[2] = {{leash, POLLIN, 0}, {gone, POLLIN, 0}};
-  while (poll(watched, 2, -1) < 0 && errno == EINTR) {}
-  if (watched[1].revents || command < 0) {  // by itself
+  if (command < 0 || ends_by_itself(command, leash)) {
     int status = 127 << 8;
     waitpid(command, &status, 0);
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

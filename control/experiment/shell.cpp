@@ -36,20 +36,37 @@ pid_t spawn_shell(const std::string& command, char* const* environment, int inpu
   return child;
 }
 
+namespace {
+
+bool has_ended(pid_t child) {
+  siginfo_t of{};
+  return waitid(P_PID, static_cast<id_t>(child), &of, WEXITED | WNOHANG | WNOWAIT) == 0 && of.si_pid == child;
+}
+
+bool ends_in_time(pid_t child, std::chrono::steady_clock::time_point deadline) {
+  constexpr std::int64_t longest_ms = 1'000'000, look_again_ms = 10;
+  pollfd gone{static_cast<int>(syscall(SYS_pidfd_open, child, 0)), POLLIN, 0};
+  const std::int64_t most = gone.fd < 0 ? look_again_ms : longest_ms;  // no descriptor to be had: it is asked for again and again
+  bool ended = false;
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    const int n = poll(&gone, gone.fd < 0 ? 0 : 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, most)));
+    if (n < 0 && errno == EINTR) continue;
+    ended = n > 0 || (gone.fd < 0 && has_ended(child));
+    if (ended || left <= 0 || n < 0) break;
+  }
+  if (gone.fd >= 0) close(gone.fd);
+  return ended;
+}
+
+}  // namespace
+
 shell_end wait_for_shell(pid_t child, std::chrono::steady_clock::time_point deadline) {
   shell_end end;
-  pollfd gone{static_cast<int>(syscall(SYS_pidfd_open, child, 0)), POLLIN, 0};
-  while (!end.in_time) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
-    const int n = poll(&gone, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 1'000'000)));
-    if (n < 0 && errno == EINTR) continue;
-    end.in_time = n > 0;
-    if (left <= 0 || n < 0) break;
-  }
+  end.in_time = ends_in_time(child, deadline);
   if (!end.in_time) kill(-child, SIGKILL);
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
-  if (gone.fd >= 0) close(gone.fd);
   end.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return end;
 }
