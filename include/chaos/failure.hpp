@@ -13,12 +13,12 @@
 namespace chaos {
 
 // open: not admitted by a breaker. error: the call failed. timeout: its time was over. full: not admitted by a
-// bulkhead. exhausted: no retry left in the budget.
-enum class failure_kind : std::uint8_t { open, error, timeout, full, exhausted };
+// bulkhead.
+enum class failure_kind : std::uint8_t { open, error, timeout, full };
 
 inline constexpr const char* to_string(failure_kind k) noexcept {
-  constexpr const char* names[] = {"open", "error", "timeout", "full", "exhausted"};
-  return names[static_cast<unsigned>(k) < 5 ? static_cast<unsigned>(k) : 1];
+  constexpr const char* names[] = {"open", "error", "timeout", "full"};
+  return names[static_cast<unsigned>(k) < 4 ? static_cast<unsigned>(k) : 1];
 }
 
 // The verdict on one call.
@@ -40,7 +40,7 @@ class timeout_error : public std::runtime_error {
   explicit timeout_error(const std::string& what) : std::runtime_error(what) {}
 };
 
-// A failure without an exception of its own: classified as one, rejected by a bulkhead, budget exhausted.
+// A failure without an exception of its own: classified as one, or rejected by a bulkhead.
 class call_error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
