@@ -1,6 +1,11 @@
 // Listeners: order, exceptions, subscriptions that end; the registry and its Prometheus text.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <future>
 #include <locale>
+#include <memory>
 #include <thread>
 
 #include "support.hpp"
@@ -99,6 +104,96 @@ TEST(Registry, FindsBreakersByNameWhileTheyLive) {
     EXPECT_EQ(b.state(), state::forced_open);
   }
   EXPECT_FALSE(chaos::breakers().with("registry-test", [](chaos::breaker&) {}));
+}
+
+// A thread that never returns would end the test program by its time-out.
+TEST(Registry, MayBeUsedByAListenerThatItSetOff) {
+  chaos::breaker b("set-off");
+  std::string text;
+  int seen = 0;
+  auto s = b.on_transition([&](const chaos::transition& t) {
+    chaos::breaker made_meanwhile("made-meanwhile");
+    chaos::breakers().each([&](chaos::breaker& other) { seen += other.name() == t.breaker || other.name() == "made-meanwhile"; });
+    text = chaos::breakers().prometheus();
+    if (t.to != state::closed) chaos::breakers().with("set-off", [](chaos::breaker& itself) { itself.reset(); });
+  });
+  chaos::breakers().with("set-off", [](chaos::breaker& found) { found.force_open(); });
+  EXPECT_NE(text.find("chaos_breaker_state{name=\"made-meanwhile\",state=\"closed\"} 1\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("chaos_breaker_state{name=\"set-off\""), std::string::npos) << text;
+  EXPECT_EQ(b.state(), state::closed) << "the listener's order came after that which set it off";
+  EXPECT_GE(seen, 2);
+  chaos::breakers().each([](chaos::breaker& found) { found.trip(); });
+  EXPECT_EQ(b.state(), state::closed);
+}
+
+TEST(Registry, ABreakerThatIsInUseIsDestroyedAfterwards) {
+  auto b = std::make_unique<chaos::breaker>("in-use");
+  std::promise<void> entered, leave;
+  std::atomic<bool> left{false};
+  std::thread user([&] {
+    EXPECT_TRUE(chaos::breakers().with("in-use", [&](chaos::breaker& found) {
+      entered.set_value();
+      leave.get_future().wait();
+      EXPECT_EQ(found.name(), "in-use");
+      left = true;
+    }));
+  });
+  entered.get_future().wait();
+  std::thread ending([&] {
+    b.reset();
+    EXPECT_TRUE(left);
+  });
+  leave.set_value();
+  ending.join();
+  user.join();
+  EXPECT_FALSE(chaos::breakers().with("in-use", [](chaos::breaker&) {}));
+}
+
+TEST(Registry, IsForAllThreadsAtOnce) {
+  constexpr int rounds = 200;
+  chaos::breaker lasting("lasting");
+  std::atomic<int> told{0};
+  auto s = lasting.on_transition([&](const chaos::transition&) {
+    told += !chaos::breakers().prometheus().empty();
+  });
+  std::vector<std::thread> threads;
+  threads.emplace_back([&] {
+    for (int i = 0; i < rounds; ++i) chaos::breakers().with("lasting", [](chaos::breaker& b) { b.trip(); });
+  });
+  threads.emplace_back([&] {
+    for (int i = 0; i < rounds; ++i) chaos::breaker passing("passing");
+  });
+  threads.emplace_back([&] {
+    for (int i = 0; i < rounds; ++i) chaos::breakers().each([](chaos::breaker& b) { b.try_acquire().success(); });
+  });
+  threads.emplace_back([&] {
+    for (int i = 0; i < rounds; ++i) EXPECT_FALSE(chaos::breakers().metrics().empty());
+  });
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(static_cast<std::uint64_t>(told.load()) + lasting.metrics().transitions_lost, static_cast<std::uint64_t>(rounds));
+}
+
+TEST(Registry, AChildOfForkWaitsForNoUseOfItsParent) {
+  auto b = std::make_unique<chaos::breaker>("forked");
+  std::promise<void> entered, leave;
+  std::thread user([&] {
+    chaos::breakers().with("forked", [&](chaos::breaker&) {
+      entered.set_value();
+      leave.get_future().wait();
+    });
+  });
+  entered.get_future().wait();
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    b.reset();
+    _exit(chaos::breakers().with("forked", [](chaos::breaker&) {}) ? 1 : 0);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  leave.set_value();
+  user.join();
 }
 
 TEST(Prometheus, HasTheCountersOfABreaker) {
