@@ -3,11 +3,14 @@
 #include <signal.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <sstream>
+
+#include "control/rules/values.hpp"
 
 namespace chaos::cli {
 
@@ -31,8 +34,16 @@ result<std::string> read_input(const std::string& path) {
   return text.str();
 }
 
-problem in_file(const std::string& path, problem p) {
-  p.message = path + (p.message.starts_with("line ") ? ", " : ": ") + p.message;
+problem in_file(const std::string& path, std::string_view text, problem p) {
+  constexpr std::string_view on = "line ";
+  p.line = "";
+  if (p.message.starts_with(on))
+    for (long left = std::strtol(p.message.c_str() + on.size(), nullptr, 10); left > 0; --left) {
+      const auto end = text.find('\n');
+      if (left == 1) p.line = rules::trimmed(text.substr(0, end));
+      text.remove_prefix(end == text.npos ? text.size() : end + 1);
+    }
+  p.message = (path == "-" ? "standard input" : path) + (p.message.starts_with(on) ? ", " : ": ") + p.message;
   return p;
 }
 

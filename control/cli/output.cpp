@@ -44,9 +44,21 @@ void write_all(int fd, std::string_view text) {
   }
 }
 
-// The typed line with the wrong word underlined; empty when the word does not stand there as it is.
+// The line with `length` columns of it underlined, from `at` on.
+std::string marked(const std::string& line, std::size_t at, std::size_t length) {
+  for (const unsigned char c : line)
+    if (c < ' ') return {};
+  if (line.size() > 400) return {};
+  return "  " + line + "\n  " + std::string(at, ' ') + paint(ink::red, '^' + std::string(length > 0 ? length - 1 : 0, '~'), 2) + "\n";
+}
+
+// What was typed, or the line of the file, with the wrong word underlined; empty when the word does not stand there as it is.
 std::string underlined(const rules::problem& p, const invocation& from) {
   if (p.word.empty()) return {};
+  if (p.line) {
+    const auto found = p.line->find(p.word);
+    return found == std::string::npos ? std::string() : marked(*p.line, width(p.line->substr(0, found)), width(p.word));
+  }
   std::string line = "chaos-ctl";
   std::size_t at = std::string::npos, length = 0;
   const auto whole = [&](const std::string& word) { return word == p.word || word.ends_with("=" + p.word); };
@@ -57,10 +69,7 @@ std::string underlined(const rules::problem& p, const invocation& from) {
     if (at == std::string::npos && inside != std::string::npos) at = width(line) + width(word.substr(0, inside)), length = width(p.word);
     line += word;
   }
-  for (const unsigned char c : line)
-    if (c < ' ') return {};
-  if (at == std::string::npos || line.size() > 400) return {};
-  return "  " + line + "\n  " + std::string(at, ' ') + paint(ink::red, '^' + std::string(length > 0 ? length - 1 : 0, '~'), 2) + "\n";
+  return at == std::string::npos ? std::string() : marked(line, at, length);
 }
 
 }  // namespace

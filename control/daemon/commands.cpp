@@ -248,6 +248,9 @@ void daemon::apply(client_id who, const json& body) {
   auto specs = rules::specs_from_ini(text.get<std::string>());
   if (!specs) return answer(who, specs.error());
   if (specs->empty()) return answer(who, problem{problem_code::bad_ini, "there is no [fault NAME] in the text", "", {"[fault NAME]"}});
+  for (const auto& spec : *specs)
+    if (const auto compiled = rules_.check(spec, 0); !compiled)
+      return answer(who, rules::in_fault(text.get_ref<const std::string&>(), spec.get(rules::option::name_), compiled.error()));
   install(who, std::move(*specs), 0, [this, who](const auto& ids, std::vector<std::string> warnings) {
     if (!ids) return answer(who, ids.error());
     json rules = json::array();
@@ -326,6 +329,12 @@ result<std::vector<std::uint32_t>> daemon::selected(const json& body) const {
     std::vector<std::string> known;
     for (const auto& [id, r] : rules_.live()) known.push_back(r.compiled.name);
     const std::string near = rules::nearest(word, known);
+    const auto& past = rules_.ended();  // the latest of that name stands last
+    if (const auto e = std::find_if(past.rbegin(), past.rend(), [&](const ended_rule& r) { return r.rule.compiled.name == word || std::to_string(r.rule.id()) == word; }); e != past.rend()) {
+      const std::uint64_t ago_s = (monotonic_ns() - e->ended_ns) / 1'000'000'000;
+      return problem{problem_code::not_found, "rule " + std::to_string(e->rule.id()) + " '" + e->rule.compiled.name + "' is not in force any more: it ended " +
+                         (ago_s ? rules::format_duration(ago_s * 1'000'000'000) + " ago" : "just now") + " (" + e->reason + ")", word, known};
+    }
     return problem{problem_code::not_found, "no rule '" + word + "' is in force" + (known.empty() ? ", nor any other" : near.empty() ? "" : ": did you mean '" + near + "'?"), word, known};
   }
   std::sort(ids.begin(), ids.end());

@@ -23,22 +23,65 @@ struct section {
 
 struct reading {
   std::vector<section> sections;
-  std::string wrong;
+  std::string wrong, wrong_section, wrong_key;  // no key: the section stands twice
 };
+
+struct place {
+  int line = 0;
+  std::string_view section, key, text;  // of a title no key; of a line that goes on that of the line above it
+};
+
+// Every line with something on it, in order.
+template <class F>
+void each_line(std::string_view text, F&& f) {
+  place at;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view row = text.substr(begin, end - begin), words = trimmed(row);
+    begin = end + 1;
+    ++at.line;
+    if (words.empty() || words.front() == ';' || words.front() == '#') continue;
+    const bool goes_on = (row.front() == ' ' || row.front() == '\t') && !at.key.empty();
+    if (words.front() == '[') {
+      at.section = words.substr(1, words.find(']') - 1);
+      at.key = {};
+    } else if (!goes_on) {
+      at.key = trimmed(words.substr(0, words.find_first_of("=:")));
+    }
+    at.text = words;
+    f(at);
+  }
+}
+
+std::string on_line(int line) { return line ? "line " + std::to_string(line) + ": " : ""; }
+
+int last_line_of(std::string_view text, const std::string& section, const std::string& key) {
+  int line = 0;
+  each_line(text, [&](const place& at) {
+    if (at.section == section && at.key == key) line = at.line;
+  });
+  return line;
+}
 
 int take(void* user, const char* name, const char* key, const char* value) {
   auto& r = *static_cast<reading*>(user);
   if (r.sections.empty() || r.sections.back().name != name) {
     for (const section& s : r.sections)
-      if (s.name == name && r.wrong.empty()) r.wrong = "there is a second section [" + s.name + "]";
+      if (s.name == name && r.wrong.empty()) {
+        r.wrong = "there is a second section [" + s.name + "]";
+        r.wrong_section = s.name;
+      }
     r.sections.push_back({name, {}});
   }
   auto& keys = r.sections.back().keys;
   for (auto& [known, text] : keys) {
     if (known != key) continue;
     if (!text.empty() && text.back() == ',') text += value;
-    else if (r.wrong.empty())
+    else if (r.wrong.empty()) {
       r.wrong = "the key '" + std::string(key) + "' stands twice in [" + name + "] (an indented line goes on only after a comma)";
+      r.wrong_section = name;
+      r.wrong_key = key;
+    }
     return 1;
   }
   keys.emplace_back(key, value);
@@ -83,6 +126,36 @@ result<done> check_headers(std::string_view text, const reading& r) {
   return done{};
 }
 
+problem neither(std::string_view text, int line) {
+  std::string row;
+  each_line(text, [&](const place& at) {
+    if (at.line == line) row = at.text;
+  });
+  return bad_ini(on_line(line) + "'" + row.substr(0, 100) + "' is neither [section] nor key = value", row, {"[fault NAME]", "key = value"});
+}
+
+// Whose value is the wrong word, or the key that is, or in whose value it stands; else the section as a whole.
+problem on_its_line(std::string_view text, const std::string& section, problem p) {
+  const auto option = find_option(p.word);
+  int title = 0, exact = 0, named = 0, holding = 0;
+  std::string key;
+  each_line(text, [&](const place& at) {
+    if (at.section != section) return;
+    if (!title) title = at.line;
+    if (at.key.empty() || p.word.empty()) return;
+    if (!named && (at.key == p.word || "--" + std::string(at.key) == p.word || (option && find_option(at.key) == option))) {
+      named = at.line;
+      key = at.key;
+    }
+    const auto value = trimmed(at.text.substr(std::min(at.text.size(), at.text.find_first_of("=:") + 1)));
+    if (!exact && value == p.word) exact = at.line;
+    if (!holding && value.find(p.word) != std::string_view::npos) holding = at.line;
+  });
+  p.message = on_line(exact ? exact : named ? named : holding ? holding : title) + p.message;
+  if (named && !exact) p.word = key;  // as it stands there
+  return p;
+}
+
 result<rule_spec> spec_of(const section& s) {
   constexpr std::string_view prefix = "fault ";
   const std::string where = s.name.empty() ? "the first lines" : "[" + s.name + "]";
@@ -111,17 +184,27 @@ result<std::vector<rule_spec>> specs_from_ini(std::string_view text) {
   reading r;
   const int outcome = ini_parse_string(std::string(text).c_str(), take, &r);
   if (outcome > 0)
-    return bad_ini("line " + std::to_string(outcome) + " is neither [section] nor key = value", std::to_string(outcome));
+    return neither(text, outcome);
   if (outcome < 0) return bad_ini("the text can not be read");
-  if (!r.wrong.empty()) return bad_ini(r.wrong);
+  if (!r.wrong.empty())
+    return bad_ini(on_line(last_line_of(text, r.wrong_section, r.wrong_key)) + r.wrong, r.wrong_key.empty() ? r.wrong_section : r.wrong_key);
   if (const auto good = check_headers(text, r); !good) return good.error();
   std::vector<rule_spec> specs;
   for (const section& s : r.sections) {
     auto spec = spec_of(s);
-    if (!spec) return spec.error();
+    if (!spec) return on_its_line(text, s.name, spec.error());
     specs.push_back(std::move(*spec));
   }
   return specs;
+}
+
+problem in_fault(std::string_view text, std::string_view name, problem p) {
+  std::string title;
+  each_line(text, [&](const place& at) {
+    if (title.empty() && at.section.starts_with("fault ") && trimmed(at.section.substr(6)) == name) title = at.section;
+  });
+  p.message = "[" + title + "]: " + p.message;
+  return on_its_line(text, title, std::move(p));
 }
 
 namespace {

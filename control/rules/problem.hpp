@@ -1,6 +1,7 @@
 // What was wrong, where it stood and what would have been right; and `result`, a value or such a problem. Nothing in
 // the rule library throws for bad input.
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,6 +35,7 @@ struct problem {
   std::string message;                // a whole sentence: what, where, what would be right
   std::string word;                   // the word that is wrong, as it was given
   std::vector<std::string> expected;  // what could have stood there
+  std::optional<std::string> line{};  // of the file in which it stood; "": one that is not known. None: it was typed
 };
 
 template <class T>

@@ -37,6 +37,8 @@ result<std::vector<std::string>> split_words(std::string_view text);
 
 result<rule_spec> spec_from_words(std::span<const std::string> words);
 result<rule_spec> spec_from_json(const nlohmann::json& object);
+// The message with the line of [fault NAME] on which what is wrong stands, as far as its word tells.
+problem in_fault(std::string_view text, std::string_view name, problem p);
 result<std::vector<rule_spec>> specs_from_ini(std::string_view text);  // every [fault NAME]; other sections are errors
 
 std::vector<std::string> words_of(const rule_spec& spec);  // canonical order: kind target value, options by the table

@@ -138,6 +138,22 @@ class Commands(SessionTest):
         active = [r for r in self.rules() if r["state"] != "ended"]
         self.assertEqual([(r["name"], r["kind"]) for r in active], [("x", "error")])
 
+    def test_a_word_of_a_file_is_shown_where_it_stands_there(self):
+        path = os.path.join(self.dir, "run.ini")  # its wrong word is one of the command line, too
+        with open(path, "w") as f:
+            f.write("[experiment]\nname = x\nrun = run\n")
+        for words in (["experiment", "run", path], ["experiment", "validate", path]):
+            err = self.ctl(*words, check=USAGE).err
+            self.assertIn(f"{path}, line 3: ", err)
+            self.assertTrue(err.splitlines()[1:3] == ["  run = run", "  ^~~"], err)
+
+    def test_rm_of_a_rule_that_has_ended_says_so(self):
+        self.ok("set", "latency", "127.0.0.1:6379", "1ms", "--name", "slow")
+        self.ok("rm", "slow")
+        for word in ("slow", "1"):
+            self.assertRegex(self.ctl("rm", word, check=FAILED).err, r"rule 1 'slow' is not in force any more: it ended (just now|\d+s ago) \(removed\)")
+        self.assertIn("no rule 'fast' is in force", self.ctl("rm", "fast", check=FAILED).err)
+
     def test_saved_rules_are_applied_again(self):
         self.ok("set", "latency", "127.0.0.1:6379", "200ms", "--jitter", "50ms", "--probability", "10%", "--name", "slow")
         self.ok("set", "error", "file:/var/lib/app/**", "EIO", "--on", "fsync", "--name", "torn")
@@ -184,6 +200,15 @@ class Commands(SessionTest):
         text = "[fault a]\nkind = latency\ntarget = 127.0.0.1:1\nvalue = 5ms\n\n[fault b]\nkind = latency\ntarget = 127.0.0.1:2\nvalue = 5\n"
         answer = self.ctl("apply", "-", stdin=text)
         self.assertEqual(answer.code, USAGE, answer)
+        self.assertNoDaemon(message="bad input starts no daemon")
+        self.assertEqual(answer.err, "chaos-ctl apply: standard input, line 9: [fault b]: latency value: '5' has no unit; units are ns, us, ms, s, min, h, d\n"
+                                     "  value = 5\n          ^\n  expected: 5ns, 5us, 5ms, 5s, 5min, 5h, 5d\n")
+        path = os.path.join(self.dir, "some.ini")
+        with open(path, "w") as f:
+            f.write("[fault a]\nkind = latency\ntarget = 127.0.0.1:1\nvalue = 5ms\njiter = 1ms\n")
+        self.assertEqual(self.ctl("apply", path, check=USAGE).err, f"chaos-ctl apply: {path}, line 5: [fault a]: unknown option '--jiter': did you mean '--jitter'?\n"
+                                                                   "  jiter = 1ms\n  ^~~~~\n")
+        self.assertIn("there is no [fault NAME]", self.ctl("apply", "-", stdin="# nothing\n", check=USAGE).err)
         self.assertNoDaemon(message="bad input starts no daemon")
         self.assertEqual(self.ctl("apply", self.dir + "/none.ini").code, FAILED)
         self.assertIn("Is a directory", self.ctl("apply", self.dir, check=FAILED).err)

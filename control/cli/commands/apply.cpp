@@ -14,8 +14,11 @@ int apply(const invocation& from) {
   const auto text = read_input(from.words[0]);
   if (!text) return report(text.error(), from);
   const auto specs = rules::specs_from_ini(*text);
-  if (!specs) return report(specs.error(), from);
-  if (const auto possible = check_rules(*specs); !possible) return report(possible.error(), from);
+  const auto refused = [&](const rules::problem& p) { return report(in_file(from.words[0], *text, p), from); };
+  if (!specs) return refused(specs.error());
+  if (specs->empty()) return refused({problem_code::bad_ini, "there is no [fault NAME] in it", "", {"[fault NAME]"}});
+  for (const auto& spec : *specs)
+    if (const auto possible = check_rules({&spec, 1}); !possible) return refused(rules::in_fault(*text, spec.get(rules::option::name_), possible.error()));
   json answer;
   if (const int status = ask(from, protocol::command::apply, {{"ini", *text}}, answer)) return status;
   if (from.json) print_json(answer);

@@ -31,7 +31,7 @@ result<std::string> only_file(const invocation& from) {
 
 result<ex::plan> plan_of(const std::string& path, const std::string& text) {
   auto plan = ex::parse_plan(text, ex::process_environment());
-  if (!plan) return in_file(path, plan.error());
+  if (!plan) return in_file(path, text, plan.error());
   return plan;
 }
 
@@ -210,7 +210,7 @@ result<json> report_named(const invocation& from) {
   const auto text = read_input(from.words[1]);
   if (!text) return text.error();
   auto document = ex::report_from(*text);
-  if (!document) return in_file(from.words[1], document.error());
+  if (!document) return in_file(from.words[1], *text, document.error());
   return document;
 }
 

@@ -36,7 +36,7 @@ result<sc::plan> read_plan(const std::string& path) {
   const auto text = read_input(path);
   if (!text) return text.error();
   auto plan = sc::parse_plan(*text, ini::process_environment());
-  if (!plan) return in_file(path, plan.error());
+  if (!plan) return in_file(path, *text, plan.error());
   return plan;
 }
 

@@ -136,6 +136,25 @@ INSTANTIATE_TEST_SUITE_P(
                     bad_text{"[fault 17]\nkind = latency\ntarget = a:1\n", problem_code::bad_value, "look like an id"},
                     bad_text{"[fault x]\nkind = observe\ntarget = a:1\ndry_run = maybe\n", problem_code::bad_value, "neither true nor false"}), testing_support::parameter_name);
 
+TEST(Ini, WhatIsWrongIsToldWithItsLine) {
+  const std::string begin = "# rules\n[fault a]\nkind = latency\ntarget = a:1\nvalue = 5ms\n\n[fault b]\n";
+  const auto said = [&](const std::string& more) {
+    const auto s = specs_from_ini(begin + more);
+    return s ? "accepted" : s.error().message;
+  };
+  for (const auto& [more, part] : {std::pair{"kind = latancy\ntarget = a:1\n", "line 8: [fault b]: unknown kind 'latancy'"},
+                                   {"kind = latency\ntarget = a:1\njiter = 1ms\n", "line 10: [fault b]: unknown option '--jiter'"},
+                                   {"kind = latency\nhow = refuse\ntarget = a:1\n", "line 9: [fault b]: --how has no meaning"},
+                                   {"kind = latency\nvalue = 1ms\n", "line 7: [fault b]: a target is missing"},
+                                   {"kind = latency\nkind = loss\n", "line 9: the key 'kind' stands twice"},
+                                   {"kind = loss\ntarget = a:1\n[fault a]\nseed = 1\n", "line 10: there is a second section [fault a]"},
+                                   {"nonsense\n", "line 8: 'nonsense' is neither"},
+                                   {"dry_run = maybe\nkind = observe\ntarget = a:1\n", "line 8: [fault b]: "}})
+    EXPECT_NE(said(more).find(part), std::string::npos) << more << said(more);
+  const std::string text = begin + "kind = latency\ntarget = a:1\nvalue = 5\n";
+  EXPECT_EQ(in_fault(text, "b", {problem_code::bad_value, "no unit", "5", {}}).message, "line 10: [fault b]: no unit") << "not line 5";
+}
+
 TEST(Ini, ALineTooLongForTheParserIsAnErrorAndNeverCut) {
   const auto s = specs_from_ini("[fault x]\nkind = latency\ntarget = " + std::string(300, 'a') + ":1\n");
   ASSERT_FALSE(s);
