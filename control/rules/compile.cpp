@@ -308,7 +308,14 @@ class compilation {
     if (target_.sort == target_sort::http) r_.flags |= abi::rule_flags::http | abi::rule_flags::http_path;
     if (spec_.kind == abi::effect::http_error) r_.flags |= abi::rule_flags::http;
     if (given(option::shared_)) r_.flags |= abi::rule_flags::shared_bucket;
-    if (given(option::torn_)) r_.torn = 1;
+    if (given(option::torn_)) {
+      const abi::function_set all = functions_in(chosen_);
+      for (unsigned i = 0; i < abi::function_count; ++i)
+        if (const auto f = static_cast<abi::function_id>(i); all.has(f) && can_be_torn(f)) r_.torn = 1;
+      if (!r_.torn)
+        return problem{problem_code::bad_combination, "--torn puts a part of the data down before a write fails, and '" + spec_.get(option::on_) +
+                           "' writes none; did you mean --on write?", "--torn", {"--on write", "--on pwrite", "--on fwrite"}};
+    }
     if (spec_.kind == abi::effect::reorder) {
       std::uint64_t gap = 1;
       if (const auto good = read(option::gap_, parse_count, gap); !good) return good;

@@ -281,6 +281,13 @@ std::vector<std::string> possible_errnos(const selection& chosen) {
   return names;
 }
 
+bool can_be_torn(abi::function_id f) {
+  const std::string_view name = abi::function_table[static_cast<unsigned>(f)].name;
+  for (const std::string_view part : {"write", "puts", "sendfile", "splice", "copy_file_range"})
+    if (name.find(part) != name.npos) return true;
+  return false;
+}
+
 bool can_be_late(abi::function_id f) {
   const std::string_view name = abi::function_table[static_cast<unsigned>(f)].name;
   return std::find(std::begin(late_names), std::end(late_names), name) != std::end(late_names);

@@ -39,6 +39,7 @@ abi::function_set functions_returning(const selection& chosen, const named_error
 std::vector<std::string> possible_errnos(const selection& chosen);
 
 abi::function_set functions_in(const selection& chosen);
+bool can_be_torn(abi::function_id f);  // it writes data, of which a part may have got there
 bool can_be_late(abi::function_id f);  // the side effect of the call may have happened before its error is reported
 
 }  // namespace chaos::rules

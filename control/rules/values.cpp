@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 
 #include "suggest.hpp"
 
@@ -59,6 +61,31 @@ std::string unit_list(const measure& m) {
   return all;
 }
 
+std::string format_measured(std::uint64_t value, const unit* units, std::size_t count);
+
+// What others write for one number and one unit, as one: 1e3ms, 1,5s, 2h30m, 2h30 (then of the next smaller unit). Empty: none of these.
+std::string as_one(std::string_view text, const measure& m) {
+  std::string plain(text);
+  std::replace(plain.begin(), plain.end(), ',', '.');
+  long double sum = 0;
+  std::size_t last = m.count;  // the place of the unit before: they go down
+  for (const char* at = plain.c_str(); *at;) {
+    if (!(*at >= '0' && *at <= '9')) return "";
+    char* end = nullptr;
+    const long double value = std::strtold(at, &end);
+    const std::string name(end, std::find_if(end, end + std::strlen(end), [](char c) { return (c >= '0' && c <= '9') || c == '.'; }));
+    at = end + name.size();
+    std::size_t which = m.count;
+    for (std::size_t i = 0; i < m.count; ++i)
+      if (name == m.units[i].name || (name == "m" && std::string_view(m.units[i].name) == "min")) which = i;
+    if (name.empty() && !*at && last > 0 && last < m.count) which = last - 1;
+    if (which >= last) return "";
+    last = which;
+    sum += value * static_cast<long double>(m.units[which].factor);
+  }
+  return sum > 0 && sum <= static_cast<long double>(m.most) ? format_measured(static_cast<std::uint64_t>(sum + 0.0001L), m.units, m.count) : "";
+}
+
 result<std::uint64_t> parse_measured(std::string_view what, std::string_view text, const measure& m) {
   if (text == "0") return std::uint64_t{0};
   const std::string_view number = number_part(text);
@@ -83,7 +110,9 @@ result<std::uint64_t> parse_measured(std::string_view what, std::string_view tex
   std::vector<std::string> names, meant;
   for (std::size_t i = 0; i < m.count; ++i) names.emplace_back(m.units[i].name);
   const auto small = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
-  if (name.size() == 1) {  // 5m, 64k
+  if (const std::string one = as_one(text, m); !one.empty() && name.find_first_of("0123456789,") != name.npos) {
+    return bad_value(what, text, quoted(text) + " is not one number and one unit; did you mean '" + one + "'?", {one});
+  } else if (name.size() == 1) {  // 5m, 64k
     for (const std::string& unit : names)
       if (small(unit.front()) == small(name.front())) meant.push_back(std::string(number) + unit);
   } else if (const std::string near = nearest(name, names); !near.empty()) {
@@ -174,7 +203,7 @@ result<std::uint64_t> parse_count(std::string_view what, std::string_view text) 
 result<std::uint64_t> parse_seed(std::string_view what, std::string_view text) {
   std::uint64_t value = 0;
   if (!read_digits(text, value))
-    return bad_value(what, text, quoted(text) + " is not a seed: a whole number from 0 is expected", {"42"});
+    return bad_value(what, text, quoted(text) + " is not a seed: a whole number from 0 to 18446744073709551615 is expected", {"42"});
   return value;
 }
 
@@ -191,7 +220,7 @@ result<duration_range> parse_duration_range(std::string_view what, std::string_v
   if (!least) return least.error();
   const auto most = dots == text.npos ? least : parse_duration(what, text.substr(dots + 2));
   if (!most) return most.error();
-  if (*least > *most) return bad_value(what, text, "it ends before it begins", {"100ms..1s"});
+  if (*least > *most) return bad_value(what, text, quoted(text) + " ends before it begins", {"100ms..1s"});
   return duration_range{*least, *most};
 }
 
