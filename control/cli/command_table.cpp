@@ -78,6 +78,21 @@ const command_info* find_command(std::string_view name) {
 
 bool takes_rule(const command_info& command) { return std::string_view(command.name) == "set"; }
 
+std::vector<std::string> actions_of(const command_info& command) {
+  std::vector<std::string> actions;
+  std::string word;
+  const auto end_word = [&] {
+    const bool action = !word.empty() && std::ranges::all_of(word, [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; });
+    if (action && std::ranges::find(actions, word) == actions.end()) actions.push_back(word);
+    word.clear();
+  };
+  for (const char c : std::string_view(command.arguments))
+    if (std::string_view(" |()[]").find(c) == std::string_view::npos) word += c;
+    else end_word();
+  end_word();
+  return actions;
+}
+
 std::vector<command_option> options_of(const command_info& command) {
   std::vector<command_option> all;
   for (const auto& row : option_table)

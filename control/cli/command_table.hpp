@@ -43,6 +43,8 @@ std::vector<std::string> command_names();  // but for hidden ones
 const command_info* find_command(std::string_view name);
 bool takes_rule(const command_info& command);  // its words are those of a rule, options.def included
 
+std::vector<std::string> actions_of(const command_info& command);  // `run`, `validate` … of experiment: the first words that its arguments name
+
 // Every flag that this command understands, common ones included; rule options when it takes a rule.
 std::vector<command_option> options_of(const command_info& command);
 

@@ -95,12 +95,14 @@ const std::vector<std::pair<std::string, std::string>>& target_forms() {
       {"10.0.0.0/8:5432  [2001:db8::/32]:80  *:6379", "addresses of the remote end, with or without a port"},
       {"listen:8080", "connections that were accepted on this port"},
       {"udp://*:53", "datagrams only"},
+      {"http://shop:8080/api/*", "requests over HTTP by host, port and path"},
       {"unix:/run/app/*.sock", "unix sockets by path"},
       {"file:/var/lib/app/**", "files by absolute path; ** crosses folders"},
       {"fd:3", "one descriptor"},
       {"malloc", "memory"},
       {"dns:*.example.com", "names being looked up"},
       {"env:NAME", "an environment variable"},
+      {"process", "the process itself"},
       {"A,B,!C", "several; ! leaves out"}};
   return rows;
 }

@@ -316,6 +316,17 @@ std::vector<std::string> target_examples(unsigned bits) {
   return examples;
 }
 
+std::vector<std::string> target_beginnings(unsigned bits) {
+  using namespace abi::target_kinds;
+  std::vector<std::string> all;
+  for (const auto& [bit, text] : {std::pair{to_address, "*:"}, {to_address, "tcp://"}, {to_address, "udp://"}, {to_http, "http://"},
+                                  {to_memory, "malloc"}, {to_process, "process"}})
+    if (bits & bit) all.emplace_back(text);
+  for (const subject_word& s : prefixed)
+    if (bits & target_bits(sort_of(s.kind))) all.emplace_back(s.prefix);
+  return all;
+}
+
 std::string with_port(std::string_view word) {
   const auto colon = word.rfind(':');
   bool is_v4 = false;

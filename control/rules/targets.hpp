@@ -52,6 +52,7 @@ result<target> parse_target(std::string_view text);
 
 const char* name_of(target_sort sort);     // "an address"
 std::vector<std::string> target_examples(unsigned bits);  // one of each sort in abi::target_kinds
+std::vector<std::string> target_beginnings(unsigned bits);  // what they begin with, as a shell completes them
 // "[::1]:80" for "::1:80", which is an address as well; "" for everything that nobody would write for a port.
 std::string with_port(std::string_view word);
 unsigned target_bits(target_sort sort);    // abi::target_kinds

@@ -1,12 +1,15 @@
 """Help, man pages and completions are made from the tables; here they meet the programs that read them."""
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import subprocess
+import time
 import unittest
 
-from harness import BUILD, CTL, DAEMON, SessionTest
+from harness import BUILD, CTL, DAEMON, DEADLINE, SessionTest
 
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 
@@ -17,7 +20,77 @@ def commands():
     return [r for r in rows if r[3]]
 
 
+class Shell:
+    """An interactive shell on a terminal of its own that completes as somebody who types sees it."""
+    SETUP = {
+        "bash": ["bash --norc --noprofile -i", "bind 'set enable-bracketed-paste off'; bind 'set bell-style none'; source {script}",
+                 """bind -x '"\\C-x": printf "\\n<%s>\\n" "$READLINE_LINE"; READLINE_LINE=; READLINE_POINT=0'"""],
+        "zsh": ["zsh -f -i", "fpath=({folder} $fpath); autoload -Uz compinit; compinit -u -D; unsetopt prompt_sp zle_bracketed_paste 2>/dev/null",
+                """shown() {{ print -r -- $'\\n'"<$BUFFER>"; BUFFER=; }}; zle -N shown; bindkey '^X' shown"""]}
+
+    def __init__(self, test, name):
+        folder = os.path.join(test.dir, name)
+        os.mkdir(folder)
+        script = os.path.join(folder, "_chaos-ctl")
+        with open(script, "w") as f:
+            f.write(test.ok("docs", name).out)
+        command, *setup = self.SETUP[name]
+        ours, theirs = pty.openpty()
+        self.terminal = ours
+        test.addCleanup(os.close, ours)
+        test.start(command.split(), stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, start_new_session=True,
+                   env={"PATH": os.path.dirname(CTL) + ":" + os.environ["PATH"], "TERM": "dumb", "PS1": "$ ", "HOME": folder, "INPUTRC": "/dev/null"})
+        os.close(theirs)
+        for line in setup:
+            os.write(ours, (line.format(folder=folder, script=script) + "\n").encode())
+        os.write(ours, b"echo rea''dy\n")
+        self.read_until(rb"(?m)^ready\r$")
+
+    def read_until(self, pattern):
+        text, end = b"", time.monotonic() + DEADLINE
+        while not (found := re.search(pattern, text)):
+            if not select.select([self.terminal], [], [], max(0, end - time.monotonic()))[0]:
+                raise AssertionError(f"the shell never said {pattern}, but {text}")
+            text += os.read(self.terminal, 4096)
+        return found
+
+    def complete(self, typed):
+        os.write(self.terminal, typed.encode() + b"\t\x18")
+        return self.read_until(rb"\n<(.*)>\r").group(1).decode()
+
+
 class Docs(SessionTest):
+    def test_shells_complete_what_is_typed(self):
+        self.ok("set", "latency", "127.0.0.1:1", "1ms", "--name", "molasses")
+        for name in ("bash", "zsh"):
+            if not shutil.which(name):
+                continue
+            shell = Shell(self, name)
+            for typed, becomes in (
+                    ("chaos-ctl exper", "chaos-ctl experiment "),
+                    ("chaos-ctl experiment val", "chaos-ctl experiment validate "),
+                    ("chaos-ctl experiment run x.ini --rep", "chaos-ctl experiment run x.ini --report "),
+                    ("chaos-ctl experiment report 1 --format mark", "chaos-ctl experiment report 1 --format markdown "),
+                    ("chaos-ctl schedule val", "chaos-ctl schedule validate "),
+                    ("chaos-ctl set lat", "chaos-ctl set latency "),
+                    ("chaos-ctl set latency lis", "chaos-ctl set latency listen:"),
+                    ("chaos-ctl set latency http:", "chaos-ctl set latency http://"),
+                    ("chaos-ctl set pause proc", "chaos-ctl set pause process"),
+                    ("chaos-ctl set enomem mal", "chaos-ctl set enomem malloc"),
+                    ("chaos-ctl set down fi", "chaos-ctl set down fi"),
+                    ("chaos-ctl set error redis:6379 ECONNREF", "chaos-ctl set error redis:6379 ECONNREFUSED "),
+                    ("chaos-ctl set latency redis:6379 1ms --jit", "chaos-ctl set latency redis:6379 1ms --jitter "),
+                    ("chaos-ctl set latency redis:6379 1ms --distribution nor", "chaos-ctl set latency redis:6379 1ms --distribution normal "),
+                    ("chaos-ctl rm mola", "chaos-ctl rm molasses ")):
+                with self.subTest(shell=name, typed=typed):
+                    self.assertEqual(shell.complete(typed), becomes)
+
+    def test_every_action_is_completed(self):
+        self.assertEqual(self.complete("experiment", ""), ["run", "validate", "report", "keys", "list", "status", "stop", "pause", "resume"])
+        self.assertEqual(self.complete("schedule", ""), ["run", "validate", "status", "stop"])
+        self.assertEqual(self.complete("daemon", ""), ["start", "stop", "status"])
+        self.assertEqual(self.complete("breaker", ""), ["list", "open", "close", "disable", "metrics_only", "reset", "none"])
+
     def complete(self, *words):
         """What bash offers for the last word."""
         script = os.path.join(self.dir, "complete.bash")
