@@ -1,14 +1,18 @@
 #include "settings.hpp"
 
-#include <ini.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <iterator>
+#include <map>
 #include <string_view>
 #include <vector>
 
+#include "control/ini/sections.hpp"
 #include "control/manual/troff.hpp"
 #include "experiments.hpp"
 
@@ -36,9 +40,8 @@ result<done> put_truth(bool& into, const std::string& what, const std::string& t
   return done{};
 }
 
-result<done> put(settings& s, std::string_view name, const std::string& text) {
-  std::string what = "--" + std::string(name);
-  std::replace(what.begin(), what.end(), '_', '-');
+// `what`: how it is called where it stood.
+result<done> put(settings& s, std::string_view name, const std::string& text, const std::string& what) {
   if (name == "session") s.session = text;
   else if (name == "dir") s.dir = text;
   else if (name == "config") s.config = text;
@@ -63,9 +66,9 @@ result<done> put(settings& s, std::string_view name, const std::string& text) {
     if (!seed) return seed.error();
     s.seed = *seed;
   } else if (name == "default_for") {
-    const auto life = rules::parse_duration("default_for", text);
+    const auto life = rules::parse_duration(what, text);
     if (!life) return life.error();
-    if (*life == 0) return problem{problem_code::bad_value, "default_for: 0 would end every rule at once", text, {"10min"}};
+    if (*life == 0) return problem{problem_code::bad_value, what + ": 0 would end every rule at once", text, {"10min"}};
     s.default_for_ns = *life;
   } else if (name == "default_latency") {
     const auto range = rules::parse_duration_range(what, text);
@@ -101,39 +104,34 @@ result<done> put(settings& s, std::string_view name, const std::string& text) {
     }
   } else if (name == "ready_fd") {
     const auto fd = rules::parse_seed(what, text);
-    if (!fd || *fd > 1'000'000) return problem{problem_code::bad_value, "--ready-fd: '" + text + "' is not a descriptor", text, {}};
+    if (!fd || *fd > 1'000'000) return problem{problem_code::bad_value, what + ": '" + text + "' is not a descriptor", text, {}};
+    if (fcntl(static_cast<int>(*fd), F_GETFD) < 0) return problem{problem_code::bad_value, what + ": descriptor " + text + " is not open", text, {}};
     s.ready_fd = static_cast<int>(*fd);
   }
   return done{};
 }
 
-struct config_reading {
-  settings* into;
-  std::string wrong;
-};
-
-int take(void* user, const char* section, const char* key, const char* value) {
-  auto& r = *static_cast<config_reading*>(user);
-  if (!r.wrong.empty()) return 1;
-  if (std::strcmp(section, "chaosd") != 0) {
-    r.wrong = std::string("unknown section [") + section + "]: [chaosd] is expected";
-    return 1;
-  }
+// One key of chaos.ini; what the command line said wins.
+result<done> put_configured(settings& s, const std::string& key, const std::string& value) {
   std::vector<std::string> known;
   for (const setting_row& row : rows) {
     if (!row.in_config) continue;
     known.emplace_back(row.name);
-    if (std::strcmp(row.name, key) != 0) continue;
-    if (row.form == setting_form::flag && std::strcmp(value, "true") != 0 && std::strcmp(value, "false") != 0) {
-      r.wrong = std::string(key) + ": '" + value + "' is neither true nor false";
-      return 1;
-    }
-    if (r.into->said.count(key) || (row.form == setting_form::flag && std::strcmp(value, "false") == 0)) return 1;
-    if (const auto good = put(*r.into, key, value); !good) r.wrong = good.error().message;
-    return 1;
+    if (row.name != key) continue;
+    bool meant = true;
+    if (row.form == setting_form::flag)
+      if (const auto good = put_truth(meant, key, value); !good) return good;
+    return s.said.count(key) || !meant ? done{} : put(s, key, value, key);
   }
-  r.wrong = rules::unknown_word(problem_code::unknown_option, "key", key, known).message;
-  return 1;
+  return rules::unknown_word(problem_code::unknown_option, "key", key, known);
+}
+
+result<std::string> config_text(const std::string& path) {
+  struct stat there{};
+  std::ifstream in(path, std::ios::binary);
+  if (in && stat(path.c_str(), &there) == 0 && S_ISDIR(there.st_mode)) errno = EISDIR;
+  else if (in) return std::string(std::istreambuf_iterator<char>(in), {});
+  return problem{problem_code::failed, "can not read " + path + ": " + std::strerror(errno), path, {}};
 }
 
 }  // namespace
@@ -148,6 +146,7 @@ result<settings> settings_from(int argc, char** argv) {
   settings s;
   std::vector<std::string> flags;
   for (const setting_row& row : rows) flags.push_back(flag_of(row));
+  const auto is_flag = [&](std::string_view word) { return std::find(flags.begin(), flags.end(), word.substr(0, word.find('='))) != flags.end(); };
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     const auto equals = word.find('=');
@@ -157,12 +156,13 @@ result<settings> settings_from(int argc, char** argv) {
     std::string text;
     if (row->form != setting_form::flag) {
       if (equals != std::string::npos) text = word.substr(equals + 1);
-      else if (i + 1 < argc) text = argv[++i];
+      else if (i + 1 < argc && !is_flag(argv[i + 1])) text = argv[++i];
       else return problem{problem_code::missing_word, flag + " needs a value: " + row->value_help, flag, {}};
     } else if (equals != std::string::npos) {
       return problem{problem_code::unexpected_word, flag + " takes no value", word, {flag}};
     }
-    if (const auto good = put(s, row->name, text); !good) return good.error();
+    if (text.empty() && row->form != setting_form::flag) return problem{problem_code::missing_word, flag + ": nothing stands behind it", flag, {}};
+    if (const auto good = put(s, row->name, text, flag); !good) return good.error();
     s.said.insert(row->name);
   }
   return s;
@@ -173,13 +173,25 @@ result<done> read_config(settings& s, const std::string& otherwise) {
   const bool own = s.config.empty();
   if (own && (stat(otherwise.c_str(), &there) < 0 || !S_ISREG(there.st_mode))) return done{};
   if (own) s.config = otherwise;
-  config_reading r{&s, ""};
-  const int outcome = ini_parse(s.config.c_str(), take, &r);
-  if (outcome < 0)
-    return problem{problem_code::failed, "can not read " + s.config + ": " + std::strerror(errno), s.config, {}};
-  if (outcome > 0)
-    return problem{problem_code::bad_ini, s.config + ", line " + std::to_string(outcome) + " is neither [section] nor key = value", "", {}};
-  if (!r.wrong.empty()) return problem{problem_code::bad_ini, s.config + ": " + r.wrong, "", {}};
+  const auto text = config_text(s.config);
+  if (!text) return text.error();
+  const auto at = [&](int line, const problem& p) {
+    problem placed = ini::on_line(line, p);
+    placed.message = s.config + (placed.message.starts_with("line ") ? ", " : ": ") + placed.message;
+    return placed;
+  };
+  const auto sections = ini::read_sections(*text, ini::process_environment());
+  if (!sections) return at(0, sections.error());
+  std::map<std::string, int> lines;
+  for (const ini::section& section : *sections) {
+    if (section.title() != "chaosd")
+      return at(section.line, {problem_code::unknown_section, "unknown section [" + section.title() + "]: [chaosd] is expected", section.title(), {"chaosd"}});
+    for (const ini::entry& e : section.entries) {
+      if (const auto [before, fresh] = lines.emplace(e.key, e.line); !fresh)
+        return at(e.line, {problem_code::bad_ini, "the key '" + e.key + "' stands twice; the first is on line " + std::to_string(before->second), e.key, {}});
+      if (const auto good = put_configured(s, e.key, e.value); !good) return at(e.line, good.error());
+    }
+  }
   return done{};
 }
 
@@ -203,7 +215,7 @@ std::string manual_page() {
          plain("Those that are marked may also stand in the section [chaosd] of chaos.ini, with _ for -; the command line wins.") + "\n";
   for (const setting_row& row : rows)
     out += ".TP\n\\fB" + plain(flag_of(row)) + "\\fR" + (row.form == setting_form::flag ? "" : " \\fI" + plain(row.value_help) + "\\fR") + (row.in_config ? " (chaos.ini)" : "") + "\n" + plain(row.help) + "\n";
-  out += manual::pairs("FILES", {{"chaos.ini", "where sessions lie: settings, e.g. [chaosd], then http = 127.0.0.1:8080"},
+  out += manual::pairs("FILES", {{"chaos.ini", "where sessions lie: settings, e.g. [chaosd], then http = 127.0.0.1:8080; ${NAME} stands for an environment variable"},
                                  {"SESSION/control.sock", "the control socket; its user and root may use it"},
                                  {"SESSION/state.json", "what outlives a crash"},
                                  {"SESSION/experiments.json", "the table of experiments, for the next daemon"},

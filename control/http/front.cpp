@@ -56,7 +56,7 @@ class front final : public httplib::Server {
 }  // namespace
 
 result<parsed_address> parse_address(const std::string& text) {
-  const problem wrong{problem_code::bad_value, "--http: '" + text + "' is not ADDRESS:PORT", text, {"127.0.0.1:8080", "[::1]:8080"}};
+  const problem wrong{problem_code::bad_value, "--http: '" + text + "' is not ADDRESS:PORT, such as 127.0.0.1:8080", text, {"127.0.0.1:8080", "[::1]:8080"}};
   const auto colon = text.rfind(':');
   if (colon == std::string::npos || colon == 0) return wrong;
   parsed_address out;

@@ -216,6 +216,16 @@ TEST_F(Life, BadStartOptionsAreNamed) {
   EXPECT_EQ(start({"--session", "../x"}), 2);
   EXPECT_EQ(start({"--seed", "x"}), 2);
   EXPECT_EQ(start({"--config", "/no/such/file"}), 1);
+  EXPECT_EQ(start({"--config", dir_.path()}, &text), 1) << "a folder is no file";
+  EXPECT_NE(text.find("Is a directory"), std::string::npos) << text;
+  for (const auto& [words, part] : {std::pair{std::vector<std::string>{"--http", "--token-file", "x"}, "--http needs a value"},
+                                    {{"--session", ""}, "--session: nothing stands behind it"},
+                                    {{"--default-for", "5"}, "--default-for: '5' has no unit"},
+                                    {{"--default-latency", "1s..100ms"}, "'1s..100ms' ends before it begins"},
+                                    {{"--http", "8080"}, "such as 127.0.0.1:8080"}}) {
+    EXPECT_EQ(start(words, &text), 2) << part;
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  }
 }
 
 TEST_F(Life, TheConfigFileSetsTheDefaultLife) {
@@ -227,7 +237,18 @@ TEST_F(Life, TheConfigFileSetsTheDefaultLife) {
   std::ofstream(ini) << "[chaosd]\ndefault_fro = 5s\n";
   std::string text;
   EXPECT_EQ(start({"--config", ini}, &text), 2);
-  EXPECT_NE(text.find("did you mean 'default_for'"), std::string::npos) << text;
+  EXPECT_NE(text.find(ini + ", line 2: unknown key 'default_fro': did you mean 'default_for'?"), std::string::npos) << text;
+  for (const auto& [wrong, part] : {std::pair{"seed = 1\n", ", line 1: 'seed = 1' stands before any [section]"},
+                                    {"[chaosd]\n\nseed = x\n", ", line 3: seed: 'x' is not a seed"},
+                                    {"[chaosd]\nseed = 1\nseed = 2\n", ", line 3: the key 'seed' stands twice; the first is on line 2"},
+                                    {"[chaosd]\nrestore = yes\n", ", line 2: restore: 'yes' is neither true nor false"},
+                                    {"[chaosd]\nnonsense\n", ", line 2: 'nonsense' is neither"},
+                                    {"[chaos]\nseed = 1\n", ", line 1: unknown section [chaos]: [chaosd] is expected"},
+                                    {"[chaosd]\nseed =\n", ", line 2: seed: "}}) {
+    std::ofstream(ini, std::ios::trunc) << wrong;
+    EXPECT_EQ(start({"--config", ini}, &text), 2) << wrong;
+    EXPECT_NE(text.find(ini + part), std::string::npos) << text;
+  }
 }
 
 TEST_F(Life, AFullDiskRefusesAChangeAndTellsWhy) {
