@@ -39,7 +39,8 @@ result<std::vector<std::string>> words_in(const json& body) {
 // "words" or "rule" of an object.
 result<rule_spec> spec_in(const json& body) {
   if (body.contains("rule")) return rules::spec_from_json(body["rule"]);
-  if (!body.contains("words") || !body["words"].is_array()) return bad_request("neither \"words\" nor \"rule\" says what is wanted");
+  if (body.contains("words") && !body["words"].is_array()) return bad_request("\"words\" is not a list of strings, such as [\"latency\", \"redis:6379\", \"200ms\"]");
+  if (!body.contains("words")) return bad_request("neither \"words\" nor \"rule\" says what is wanted");
   const auto words = words_in(body);
   if (!words) return words.error();
   return rules::spec_from_words(*words);

@@ -94,9 +94,17 @@ std::string exchange::segment(const char* name) const {
 
 std::optional<json> exchange::body() {
   const auto shallow = [](int depth, json::parse_event_t, json&) { return depth < 32; };
-  json sent = json::parse(request.body, shallow, false);
-  if (sent.is_object()) return sent;
-  refuse({problem_code::bad_request, "the body is not a JSON object", "", {}});
+  std::string why = "the body is empty: a JSON object is expected";
+  if (!request.body.empty()) {
+    try {
+      json sent = json::parse(request.body, shallow);
+      if (sent.is_object()) return sent;
+      why = std::string("the body is a JSON ") + sent.type_name() + ", and no object";
+    } catch (const json::parse_error& e) {
+      why = "the body is not JSON: what stands at byte " + std::to_string(e.byte) + " can not be read";
+    }
+  }
+  refuse({problem_code::bad_request, why, "", {}});
   return std::nullopt;
 }
 

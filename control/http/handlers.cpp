@@ -57,7 +57,7 @@ void add_rules(exchange& x) {
       return x.refuse(rules::unknown_word(problem_code::unknown_option, "key", key, {"words", "rule", "ini"}));
     wanted[key] = value;
   }
-  if (wanted.size() != 1) return x.refuse({problem_code::bad_request, "one of \"words\", \"rule\" and \"ini\" says what is wanted", "", {"words", "rule", "ini"}});
+  if (wanted.size() != 1) return x.refuse({problem_code::bad_request, std::string(wanted.empty() ? "one" : "only one") + " of \"words\", \"rule\" and \"ini\" says what is wanted", "", {"words", "rule", "ini"}});
   const command what = wanted.contains("ini") ? command::apply : command::set;
   if (const auto reply = x.ask(what, std::move(wanted))) x.give(*reply, x.which.success);
 }
@@ -163,11 +163,11 @@ void timeline(exchange& x) {
     const std::string text = x.request.get_param_value("last");
     std::uint64_t last = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), last);
-    if (error != std::errc() || end != text.data() + text.size()) return x.refuse({problem_code::bad_value, "last is not a number", text.substr(0, 64), {"100"}});
+    if (error != std::errc() || end != text.data() + text.size()) return x.refuse({problem_code::bad_value, "last: '" + text.substr(0, 64) + "' is not a number of events", text.substr(0, 64), {"100"}});
     arguments["last"] = last;
   }
   const std::string stream = x.request.get_param_value("stream");
-  if (!stream.empty() && stream != "true" && stream != "false") return x.refuse({problem_code::bad_value, "stream is neither true nor false", stream.substr(0, 64), {"true", "false"}});
+  if (!stream.empty() && stream != "true" && stream != "false") return x.refuse({problem_code::bad_value, "stream: '" + stream.substr(0, 64) + "' is neither true nor false", stream.substr(0, 64), {"true", "false"}});
   const bool wanted = stream == "true" || x.request.get_header_value("Accept") == "text/event-stream";
   if (!wanted || x.request.method == "HEAD") {
     if (const auto reply = x.ask(command::events, std::move(arguments))) x.give(*reply);

@@ -59,7 +59,7 @@ result<std::string> launcher::file_of(file_kind kind, const std::string& name) c
   if (folder_of(kind).empty())
     return problem{problem_code::not_allowed, "no " + noun + " may be started by its name: chaosd was not given a folder of them (" + noun + "s)", name, {}};
   if (!plain_name(name))
-    return problem{problem_code::bad_value, "that is no name of such a file: letters, digits, '.', '_' and '-', not beginning with '.' or '-', at most 64", name, {}};
+    return problem{problem_code::bad_value, "'" + name.substr(0, 64) + "' is no name of such a file: letters, digits, '.', '_' and '-', not beginning with '.' or '-', at most 64", name, {}};
   const std::string path = folder_of(kind) + "/" + name + std::string(ending);
   struct stat s{};
   if (lstat(path.c_str(), &s) < 0 || !S_ISREG(s.st_mode))

@@ -148,7 +148,9 @@ void stop_schedule(exchange& x) {
     if (note(x, "told_to_end", wanted, s.pid)) x.give(json{{"name", wanted}, {"pid", s.pid}}, x.which.success);
     return;
   }
-  x.refuse(rules::unknown_word(problem_code::not_found, "schedule that runs", wanted, running));
+  problem p = rules::unknown_word(problem_code::not_found, "schedule", wanted, running);
+  p.message = "no schedule '" + wanted + "' runs" + p.message.substr(std::min(p.message.size(), p.message.find(':')));
+  x.refuse(p);
 }
 
 }  // namespace chaos::http::handlers

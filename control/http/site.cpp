@@ -2,10 +2,13 @@
 
 #include <httplib.h>
 
+#include <algorithm>
+#include <optional>
 #include <regex>
 #include <set>
 
 #include "compat.hpp"
+#include "control/rules/values.hpp"
 #include "exchange.hpp"
 #include "launcher.hpp"
 #include "token.hpp"
@@ -98,6 +101,7 @@ class site::pages final : public httplib::Server {
         return exchange(shared_, r, q, a, *current).refuse({problem_code::not_allowed, "the header `Authorization: Bearer TOKEN` is missing, or its token is not the right one", "", {}}, 401);
       }
       exchange x(shared_, r, q, a, *current);
+      if (const auto p = unknown_parameter(r, q.target)) return x.refuse(*p);
       r.act(x);
     };
     const std::string_view method = r.method;
@@ -105,6 +109,22 @@ class site::pages final : public httplib::Server {
     else if (method == "POST") Post(pattern, act);
     else Delete(pattern, act);
     patterns_.emplace_back(std::regex(pattern), &r);
+  }
+
+  // Of our own paths: clients of the others may send what they are used to. A form in the body is none of the address.
+  static std::optional<problem> unknown_parameter(const route& r, const std::string& target) {
+    const auto question = target.find('?');
+    if (question == std::string::npos || !std::string_view(r.path).starts_with("/v1/")) return std::nullopt;
+    std::vector<std::string> known;
+    for (const std::string& parameter : rules::split(r.query, ' '))
+      if (!parameter.empty()) known.push_back(parameter.substr(0, parameter.find(':')));
+    for (const std::string& parameter : rules::split(std::string_view(target).substr(question + 1), '&')) {
+      const std::string name = parameter.substr(0, std::min(parameter.find('='), std::size_t{64}));
+      if (name.empty() || std::find(known.begin(), known.end(), name) != known.end()) continue;
+      if (known.empty()) return problem{problem_code::unexpected_word, "this path takes no parameter, but got '" + name + "'", name, {}};
+      return rules::unknown_word(problem_code::unknown_option, "parameter", name, known);
+    }
+    return std::nullopt;
   }
 
   bool allowed(const httplib::Request& q) const {

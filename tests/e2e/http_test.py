@@ -221,6 +221,16 @@ class Http(HttpTest):
         self.assertEqual(self.http("GET", "/metrics", token=False).status, 401)
         self.assertEqual(self.ok("stats", "--json").json["delays"], {})
 
+    def test_what_is_wrong_is_named(self):
+        for path, part in (("/v1/timeline?lst=2", "unknown parameter 'lst': did you mean 'last'?"), ("/v1/rules?x=1", "takes no parameter, but got 'x'"),
+                           ("/v1/timeline?last=x", "last: 'x' is not a number"), ("/v1/timeline?stream=maybe", "stream: 'maybe' is neither")):
+            self.assertIn(part, self.get(path, 400).json["error"]["message"])
+        for body, part in (({"words": "latency"}, "\"words\" is not a list"), ({}, "one of"), ([], "a JSON array"), (None, "the body is empty"),
+                           ({"ini": "[fault x]\nkind = latency\ntarget = a:1\nvalue = 5\n"}, "line 4: [fault x]: latency value: '5' has no unit")):
+            self.assertIn(part, self.post("/v1/rules", body, 400).json["error"]["message"])
+        self.assertIn("no schedule 'x' runs", self.post("/v1/schedules/x/stop", None, 404).json["error"]["message"])
+        self.assertEqual(self.rules(), [])
+
     # --- timeline
 
     def test_the_timeline_as_json_and_as_it_happens(self):
