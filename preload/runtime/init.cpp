@@ -34,7 +34,9 @@ constinit char** environment = nullptr;
 void say(const char* a, const char* b = "", const char* c = "") {
   char line[640];
   std::size_t n = 0;
-  for (const char* part : {"libchaos: ", a, b, c, "\n"})
+  for (const char* part : {"libchaos: ", a, b})
+    for (; *part && n < sizeof line / 2; ++part) line[n++] = *part;
+  for (const char* part : {c, "\n"})
     for (; *part && n < sizeof line; ++part) line[n++] = *part;
   sys::write_to(2, line, n);
 }
@@ -155,7 +157,10 @@ bool attach_session() {
   const unsigned euid = static_cast<unsigned>(sys::call(SYS_geteuid));
   const abi::path_buffer base = abi::base_folder<sys::session_files>(initial_environment(abi::env_dir), euid);
   const char* session = initial_environment(abi::env_session);
-  if (session && *session && !abi::valid_session_name(session)) { say("CHAOS_SESSION is not a valid name; dormant"); return false; }
+  if (session && *session && !abi::valid_session_name(session)) {
+    say("dormant: CHAOS_SESSION '", session, "' can not be the name of a session: letters, digits, '.', '_' and '-', not beginning with '.', at most 64");
+    return false;
+  }
   const abi::path_buffer folder = abi::session_folder(base, session);
   if (abi::make_session_folder<sys::session_files>(base, folder, euid) != abi::folder_state::ready) return false;
 

@@ -34,6 +34,13 @@ class Reach(SessionTest):
         self.assertIn(found[0]["text"], ran.err)
         self.assertNoDaemon(message="refused before a daemon starts")
 
+    def test_a_session_that_can_not_be_is_named_by_the_shim(self):
+        for name, shown in (("a b", "'a b'"), ("x" * 3000, "'xxx")):
+            p = subprocess.run(["/bin/true"], env={**self.env, "CHAOS_SESSION": name, "LD_PRELOAD": SHIM}, capture_output=True, text=True, timeout=30)
+            self.assertEqual((p.returncode, p.stderr.count("\n")), (0, 1), p.stderr)
+            self.assertIn(f"libchaos: dormant: CHAOS_SESSION {shown}", p.stderr)
+            self.assertTrue(p.stderr.endswith("at most 64\n"), p.stderr)
+
     def test_static_program(self):
         self.refused(self.build("int main(void){return 0;}", "-static"), "static", "statically linked")
 
