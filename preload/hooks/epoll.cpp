@@ -275,7 +275,7 @@ int wait_gated(const waiter& w, epoll_event* events, int room, std::uint64_t dea
       if (x && holds_set(x->fd)) {
         calm_set(w.self, w.caller, x->fd, *v);
         if (!readable(x->fd)) continue;
-      } else if (x && s.fd.load() == w.epfd + 1) {
+      } else if (x && is_set_of(s, w.epfd)) {
         const hold h = held_back(w, *x, *v);
         if (h.any()) {
           if (!x->held) { x->held = true; ++s.held; }

@@ -16,18 +16,29 @@ constinit epoll_set sets[set_max]{};
 constinit std::atomic<std::uint32_t> change{1};
 constinit std::atomic<int> absent_count{0};  // watches that are withdrawn, in all sets
 
+void free_slot(epoll_set& s) {
+  s.same_as.store(0, std::memory_order_relaxed);
+  s.compared.store(0, std::memory_order_relaxed);
+  s.fd.store(0, std::memory_order_release);
+}
+
 epoll_set* find_slot(int epfd) {
   for (epoll_set& s : sets)
     if (s.fd.load(std::memory_order_acquire) == epfd + 1) return &s;
   return nullptr;
 }
 
+bool any_slot() {
+  for (const epoll_set& s : sets)
+    if (s.fd.load(std::memory_order_acquire) != 0) return true;
+  return false;
+}
+
 constinit std::atomic<std::uint32_t> making{0};  // busy word: two threads that first wait on a set at one moment make one slot of it
 
-epoll_set* slot_of(int epfd, bool make) {
+epoll_set* make_slot(int epfd) {
+  if (!take_word(making)) return nullptr;
   epoll_set* slot = find_slot(epfd);
-  if (slot || !make || !take_word(making)) return slot;
-  slot = find_slot(epfd);
   for (unsigned i = 0; !slot && i < set_max; ++i) {
     epoll_set& s = sets[i];
     if (s.fd.load(std::memory_order_acquire) != 0) continue;
@@ -154,6 +165,50 @@ void for_each_registration(int epfd, Take take) {
   sys::close_fd(info);
 }
 
+// A set can have several descriptors (mio, and so tokio, registers through a dup of the one that it waits on), and is known once. The
+// kernel lets no set be put into itself, by whatever number, and says so before it finds that it is not in there anyway.
+bool is_same_set(epoll_set& known, int epfd, const rule_view& v) {
+  if (!take_word(known.busy)) return false;  // this thread has it: a set around this one
+  const int other = known.fd.load(std::memory_order_relaxed) - 1;
+  const descriptor* const d = other < 0 ? nullptr : classify(other, v);
+  bool inside = !d || !holds_set(*d) || index_of_fd(known, epfd) >= 0;
+  if (!inside && !is_current(known, v)) for_each_registration(other, [&](const registration& r) { inside |= r.fd == epfd; });
+  epoll_event nothing{};
+  const bool same = !inside && sys::call(SYS_epoll_ctl, other, EPOLL_CTL_MOD, epfd, &nothing) == -EINVAL;
+  give_word(known.busy);
+  return same;
+}
+
+// Compares the slot with the others once, and again after the rules changed if it is one of several: what happened while no rule was in
+// force was not seen. Of two that are new at the same time the later slot looks at the earlier one.
+epoll_set* original_of(epoll_set& s, int epfd) {
+  const std::uint32_t compared = s.compared.load(std::memory_order_acquire), now = page_generation();
+  if (compared == 0 || (compared != now && s.same_as.load(std::memory_order_relaxed))) {
+    const rule_view* const v = current_view();
+    int same = 0;
+    for (unsigned i = 0; v && !same && i < set_max; ++i) {
+      epoll_set& o = sets[i];
+      if (&o == &s || o.fd.load(std::memory_order_acquire) == 0 || o.same_as.load(std::memory_order_relaxed)) continue;
+      if ((o.compared.load(std::memory_order_acquire) || &o < &s) && is_same_set(o, epfd, *v)) same = static_cast<int>(i) + 1;
+    }
+    if (v) {
+      s.same_as.store(same, std::memory_order_relaxed);
+      s.compared.store(now ? now : 1, std::memory_order_release);
+    }
+  }
+  epoll_set* found = &s;
+  while (const int o = found->same_as.load(std::memory_order_acquire)) found = &sets[o - 1];
+  return found;
+}
+
+enum class when_new { nothing, make, make_if_others };
+
+epoll_set* slot_of(int epfd, when_new what) {
+  epoll_set* slot = find_slot(epfd);
+  if (!slot && (what == when_new::make || (what == when_new::make_if_others && any_slot()))) slot = make_slot(epfd);
+  return slot ? original_of(*slot, epfd) : nullptr;
+}
+
 // A set that was loaded before the rules changed: meanwhile, with no rule in force, nobody saw whether its descriptor was closed
 // and is another set by now.
 bool still_registered(int epfd, const watch& w) {
@@ -212,7 +267,7 @@ void reload_set(epoll_set& s, int epfd, const rule_view& v) {
 }
 
 epoll_set* lock_set(int epfd, const rule_view& v, bool even_empty) {
-  epoll_set* s = slot_of(epfd, true);
+  epoll_set* s = slot_of(epfd, when_new::make);
   const std::uint32_t generation = v.generation.load(std::memory_order_relaxed), now = change.load(std::memory_order_relaxed);
   if (!s || (!even_empty && s->generation.load(std::memory_order_acquire) == generation && s->change == now && s->count == 0)) return nullptr;
   if (!take_word(s->busy)) return nullptr;
@@ -222,9 +277,11 @@ epoll_set* lock_set(int epfd, const rule_view& v, bool even_empty) {
 }
 
 epoll_set* lock_loaded(int epfd) {
-  epoll_set* s = slot_of(epfd, false);
+  epoll_set* s = slot_of(epfd, when_new::nothing);
   return s && take_word(s->busy) ? s : nullptr;
 }
+
+bool is_set_of(const epoll_set& s, int epfd) { return s.fd.load() == epfd + 1 || slot_of(epfd, when_new::nothing) == &s; }
 
 bool relock_set(epoll_set& s) { return take_word(s.busy); }
 void unlock_set(epoll_set& s) { give_word(s.busy); }
@@ -237,7 +294,7 @@ watch* find_watch(epoll_set& s, std::uint64_t data) {
 int followed_ctl(int epfd, int op, int fd, epoll_event* event, const rule_view& v) {
   const int before = errno;
   const bool wanted = op != EPOLL_CTL_DEL && event && concerned(fd, v);
-  epoll_set* s = slot_of(epfd, false);
+  epoll_set* s = slot_of(epfd, when_new::make_if_others);
   // Locked before the kernel knows: another thread that waits on the set may be told of it at once, and what that one then holds
   // back would be forgotten here, with a registration that the kernel has disarmed. The call waits for nobody who could wait for
   // this word: a waiter gives it back before it goes into the kernel.
@@ -259,11 +316,21 @@ int followed_ctl(int epfd, int op, int fd, epoll_event* event, const rule_view& 
 }
 
 void forget_set(int epfd) {
-  epoll_set* s = slot_of(epfd, false);
+  epoll_set* const s = find_slot(epfd);
   if (!s || !take_word(s->busy)) return;
-  while (s->count) remove_at(*s, s->count - 1);
-  s->generation = 0;
-  s->fd.store(0, std::memory_order_release);
+  const int number = static_cast<int>(s - sets) + 1;
+  epoll_set* heir = nullptr;
+  if (!s->same_as.load(std::memory_order_relaxed))
+    for (epoll_set& each : sets)
+      if (each.fd.load(std::memory_order_acquire) != 0 && each.same_as.load(std::memory_order_relaxed) == number) heir = &each;
+  if (heir) {  // the set goes on under another number
+    s->fd.store(heir->fd.load(std::memory_order_relaxed), std::memory_order_release);
+    free_slot(*heir);
+  } else {
+    while (s->count) remove_at(*s, s->count - 1);
+    s->generation = 0;
+    free_slot(*s);
+  }
   unlock_set(*s);
 }
 
@@ -306,7 +373,7 @@ void withdraw_watch(int epfd, watch& w) {
 }
 
 void put_back_absent(int epfd, int fd) {
-  epoll_set* s = absent_count.load(std::memory_order_relaxed) ? slot_of(epfd, false) : nullptr;
+  epoll_set* s = absent_count.load(std::memory_order_relaxed) ? slot_of(epfd, when_new::nothing) : nullptr;
   if (!s || !take_word(s->busy)) return;
   if (const int at = index_of_fd(*s, fd); at >= 0 && s->watches[at].absent) unmask_watch(epfd, s->watches[at]);
   unlock_set(*s);

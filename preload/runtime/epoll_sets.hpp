@@ -28,6 +28,8 @@ struct epoll_set {
   std::atomic<int> fd;             // + 1; 0: slot free
   std::atomic<std::uint32_t> busy; // tid
   std::atomic<std::uint32_t> generation;
+  std::atomic<int> same_as;            // + 1: the slot that knows this set, by another of its descriptors; 0: this one does
+  std::atomic<std::uint32_t> compared; // the generation in which it was compared with the others; 0: not yet
   std::uint32_t change;
   unsigned count, capacity, held;
   watch* watches;                  // sorted by data
@@ -38,6 +40,7 @@ struct epoll_set {
 // concerned, or it can not be had. Give it back with unlock_set.
 epoll_set* lock_set(int epfd, const rule_view& v, bool even_empty = false);
 epoll_set* lock_loaded(int epfd);  // as it was loaded last; nullptr: it never was
+bool is_set_of(const epoll_set& s, int epfd);
 bool relock_set(epoll_set& s);
 void unlock_set(epoll_set& s);
 
