@@ -101,9 +101,7 @@ std::uint64_t connect_held_until(descriptor& d, std::uint64_t now_ns) {
 
 std::uint64_t output_held_until(descriptor& d, std::uint64_t now_ns) {
   if (const delay_line* const l = holding_line(d, now_ns)) {
-    const std::uint64_t until = l->blackhole_until_ns;
-    if (until) return until > now_ns ? until : 0;  // past it, look() closes the connection
-    if ((l->blackhole_classes & abi::classes::streams) == abi::classes::streams) return ~std::uint64_t{0};
+    if (!l->blackhole_until_ns && (l->blackhole_classes & abi::classes::streams) == abi::classes::streams) return ~std::uint64_t{0};
   }
   if (!d.connect_due_ns.load(std::memory_order_relaxed)) return 0;
   return connect_held_until(d, now_ns);

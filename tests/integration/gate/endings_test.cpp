@@ -108,6 +108,29 @@ TEST_P(Ending, ARuleThatIsRemovedInTimeEndsNothing) {
   }
 }
 
+// What is sent is taken until then, so that there is room to send at once: an event loop sees its connect finished.
+TEST_F(Gate, ATimeoutHoldsBackNoRoomToSend) {
+  for (const way w : all_ways) {
+    if (w == way::blocking) continue;
+    SCOPED_TRACE(name_of(w));
+    listener l;
+    const auto id = s.set("timeout " + l.target() + " 80ms");
+    const unique_fd fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const sockaddr_in to = loopback(l.port);
+    const double start = monotonic_ms();
+    if (connect(fd, generic(to), sizeof to) != 0) { ASSERT_EQ(errno, EINPROGRESS); }
+    waiter room(fd, w, EPOLLOUT);
+    EXPECT_TRUE(room.ready(3000));
+    EXPECT_LT(monotonic_ms() - start, 60);
+    EXPECT_EQ(send(fd, "ask", 3, MSG_NOSIGNAL), 3);
+    const timed t = receive_once(fd, w);
+    EXPECT_EQ(t.result, 0) << strerrorname_np(t.error);
+    EXPECT_TRUE(on_time(monotonic_ms() - start, 80 - 1));
+    EXPECT_GE(s.count(id).fired, 1u);
+    s.clear();
+  }
+}
+
 // A wait for nothing but room to send, in a connection whose peer does not read.
 TEST_F(Gate, AResetPeerEndsAWaitForRoom) {
   for (const way w : all_ways) {
