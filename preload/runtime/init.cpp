@@ -216,6 +216,10 @@ void renew_after_fork() {
   forget_views();
 }
 
+// Exported by chaosd and chaos-ctl, in which the shim stays dormant. Bound by the loader: asked for by dlsym, what is not there costs an
+// allocation, and a malloc of the program's own (clang's TSan) can not be called before the program has begun.
+extern "C" [[gnu::weak, gnu::visibility("default")]] const char chaos_controller_marker[];
+
 __attribute__((constructor)) static void start_up(int, char**, char** envp) {
   // glibc hands constructors the environment, and `environ` is not set yet (we are the first); musl hands them nothing, and
   // it is set. Asked at run time: one library serves both.
@@ -227,7 +231,7 @@ __attribute__((constructor)) static void start_up(int, char**, char** envp) {
   find_clean_ups();
   find_threads();
   done = true;
-  if (dlsym(RTLD_DEFAULT, abi::controller_marker)) return;  // chaosd, chaos-ctl: never their own victims
+  if (chaos_controller_marker) return;  // chaosd, chaos-ctl: never their own victims
   // Only in the constructor's own copy do these strings stay what they are; later readers use what was derived here.
   self.pid = sys::pid();
   know_ourselves();

@@ -27,7 +27,6 @@ inline constexpr const char env_dir[] = "CHAOS_DIR";
 inline constexpr const char env_session[] = "CHAOS_SESSION";
 inline constexpr const char env_run[] = "CHAOS_RUN";          // decimal id of a `run --set` process tree
 inline constexpr const char env_stacks[] = "CHAOS_STACKS";
-inline constexpr const char controller_marker[] = "chaos_controller_marker";  // exported by chaosd and chaos-ctl: the shim stays dormant
 
 // A path of bounded length without allocation. `ok` turns false when it does not fit.
 struct path_buffer {

@@ -200,6 +200,14 @@ TEST_F(Matrix, Jemalloc) {
   EXPECT_EQ(s.count(id).fired, 2u);
 }
 
+TEST_F(Matrix, AProgramWhoseOwnMallocIsNotReadyBeforeItBegins) {
+  const auto id = s.set("replace env:HOME_OF_NOBODY something");
+  const outcome o = run({UNREADY_MALLOC}, armed);
+  EXPECT_RAN(o);
+  EXPECT_EQ(o.out, "a variable\n");
+  EXPECT_GE(s.count(id).fired, 1u);
+}
+
 #ifdef ASAN_TARGET
 TEST_F(Matrix, AProgramBuiltWithAsan) {
   const auto id = refuse();
