@@ -18,32 +18,74 @@ std::uint64_t deadline_of(int fd, int option, std::uint64_t now) {
   return now + static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_usec) * 1000;
 }
 
-// A blocking reader sleeps until something happens to the queue, the due time, or a slice has passed; 0, or EINTR.
+namespace {
+
+// How many threads are asleep in wait_for_input on behalf of a rule, and in which process: a forked child has none of them.
+constinit std::atomic<std::uint64_t> sleepers{0};
+
+void count_sleeper(int change) {
+  const auto pid = static_cast<std::uint64_t>(static_cast<std::uint32_t>(self.pid)) << 32;
+  std::uint64_t before = sleepers.load(std::memory_order_relaxed), after;
+  do {
+    const std::uint64_t others = before >> 32 == pid >> 32 ? before & 0xffff'ffff : 0;
+    after = pid | (change > 0 ? others + 1 : others ? others - 1 : 0);
+  } while (!sleepers.compare_exchange_weak(before, after, std::memory_order_relaxed));
+}
+
+// Some thousand threads that wake every few milliseconds would be busy with nothing else.
+constexpr unsigned at_full_pace = 128, slowest = 32;
+std::uint64_t slowed(std::uint64_t slice) {
+  const unsigned times = 1 + static_cast<std::uint32_t>(sleepers.load(std::memory_order_relaxed)) / at_full_pace;
+  return slice * (times < slowest ? times : slowest);
+}
+
+}  // namespace
+
+// A blocking reader sleeps until something happens to the queue, the due time, or a change of the rules, which it looks for after
+// every slice; 0, or EINTR.
 int wait_for_input(descriptor& d, int fd, const due& q, std::uint64_t until) {
-  const std::uint64_t now = sys::now_ns();
+  std::uint64_t now = sys::now_ns();
   const bool held = q.next_ns != 0;
   if (held && until <= now + spin_ns) { spin_until(until); return 0; }
-  bool slice = false;  // after which it only looks again
+  const delay_line* const line = d.line.load(std::memory_order_acquire);
+  const rule_view* const v = current_view();
+  const std::uint32_t generation = v ? v->generation.load(std::memory_order_relaxed) : 0;
+  // While nothing else can change what it waits for: another thread's call may have begun the time after which a connection ends.
+  const bool by_itself = held && v && !v->any_by_time;
+  const auto as_before = [&] { return generation == page_generation() && lease_holds(now) && line == d.line.load(std::memory_order_acquire); };
   if (held) {
     raise_threshold(d, fd);
-    const std::uint64_t slice_end = now + (d.kind == descriptor_kind::tcp && !d.listening ? slice_ns : slice_ns / 5);
-    slice = slice_end < until - spin_ns;
-    until = slice ? slice_end : until - spin_ns;
+    until -= spin_ns;
+    count_sleeper(1);
   }
-  pollfd p{fd, POLLIN, 0};
-  const timespec rest = sys::span(until > now ? until - now : 0);
-  precise_timer precise(!slice);
   // What lies at its end (FIN) or can not be quietened is waited out by the clock alone.
+  pollfd p{fd, POLLIN, 0};
   const timespec none{0, 0};
   const bool noisy = held && sys::call(SYS_ppoll, &p, 1, &none, nullptr, 8) > 0;
-  const int result = wait_cancellable([&] {
-    if (noisy) return hold_until(until, 0, false) == waited::interrupted ? EINTR : 0;
-    const int r = real.ppoll(&p, 1, until == ~std::uint64_t{0} ? nullptr : &rest, nullptr);
-    return r < 0 && errno == EINTR && !restarts_after_signal() ? EINTR : 0;
-  }, [&] { restore_threshold(d, fd); });  // also what a caller has raised (wait_beyond)
-  precise.restore();
-  if (held) restore_threshold(d, fd);
-  return result;
+  for (;;) {
+    const std::uint64_t slice = slowed(d.kind == descriptor_kind::tcp && !d.listening ? slice_ns : slice_ns / 5);
+    const bool last = !held || until <= now + slice;
+    const std::uint64_t end = last ? until : now + slice;
+    const timespec rest = sys::span(end > now ? end - now : 0);
+    int happened = 0;
+    precise_timer precise(last);
+    const int result = wait_cancellable([&] {
+      if (noisy) return hold_until(end, 0, false) == waited::interrupted ? EINTR : 0;
+      happened = real.ppoll(&p, 1, end == ~std::uint64_t{0} ? nullptr : &rest, nullptr);
+      return happened < 0 && errno == EINTR && !restarts_after_signal() ? EINTR : 0;
+    }, [&] {
+      restore_threshold(d, fd);  // also what a caller has raised (wait_beyond)
+      if (held) count_sleeper(-1);
+    });
+    precise.restore();
+    now = sys::now_ns();
+    if (by_itself && !last && !noisy && !result && !happened && as_before()) continue;
+    if (held) {
+      restore_threshold(d, fd);
+      count_sleeper(-1);
+    }
+    return result;
+  }
 }
 
 namespace {

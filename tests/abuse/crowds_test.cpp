@@ -102,6 +102,37 @@ TEST_F(Abuse, AThousandThreadsAreHeldAtOnce) {
   EXPECT_EQ(s.count(id).fired, static_cast<std::uint64_t>(n));
 }
 
+// Each looks now and then whether its rule is still there: all together not so often that they keep the machine busy.
+TEST_F(Abuse, AThousandThreadsThatAreHeldForLongHardlyWake) {
+  const int n = 1000;
+  raise_descriptor_limit(3 * n + 500);
+  std::vector<tcp_pair> pairs(n);
+  const auto id = s.set("latency 127.0.0.0/8 10min");
+  for (auto& p : pairs) ASSERT_EQ(send(p.far, "y", 1, 0), 1);
+  std::atomic<int> good{0};
+  std::vector<std::thread> threads;
+  for (auto& p : pairs)
+    threads.emplace_back([&] {
+      char c = 0;
+      if (recv(p.near, &c, 1, 0) == 1 && c == 'y') ++good;
+    });
+  EXPECT_TRUE(wait_until([&] { return s.count(id).fired == static_cast<std::uint64_t>(n); }, std::chrono::seconds(20)));
+  const auto wakes = [] {
+    rusage u{};
+    getrusage(RUSAGE_SELF, &u);
+    return static_cast<double>(u.ru_nvcsw);
+  };
+  const double before = wakes(), start = monotonic_ms();
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_LT(wakes() - before, n * 40 * (monotonic_ms() - start) / 1000);  // 16 times a second each
+  EXPECT_EQ(good, 0);
+  const double removed = monotonic_ms();
+  s.remove(id);
+  for (auto& t : threads) t.join();
+  EXPECT_LT(monotonic_ms() - removed, 2000);
+  EXPECT_EQ(good, n);
+}
+
 TEST_F(Abuse, ForkStorm) {
   const int threads = 4, forks = scaled(60, 1500);
   const auto id = s.set("latency 127.0.0.0/8 1ms");
