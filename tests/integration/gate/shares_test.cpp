@@ -258,7 +258,8 @@ INSTANTIATE_TEST_SUITE_P(By, StandsStill, testing::ValuesIn(all_ways), [](const 
 TEST_P(StandsStill, UntilTheLastRuleHasGone) {
   for (const over o : {over::tcp, over::unix_stream})
     for (const char* const kind : {"partition", "timeout", "down --how blackhole"})
-      for (const bool sends : {false, true})
+      for (const bool sends : {false, true}) {
+        if (std::string(kind).starts_with("down") && GetParam() != way::blocking) continue;  // a wait meets the partition, only calls meet `down`
         for (const bool first_goes_first : {true, false}) {
           const std::string words = kind, k = words.substr(0, words.find(' ')), options = words.substr(k.size());
           SCOPED_TRACE(words + ", " + name_of(o) + (sends ? ", sends" : ", reads") + (first_goes_first ? ", first" : ", last"));
@@ -284,6 +285,7 @@ TEST_P(StandsStill, UntilTheLastRuleHasGone) {
           if (GetParam() == way::blocking) { EXPECT_EQ(s.count(ids[1]).matched, 1u); }
           s.clear();
         }
+      }
 }
 
 }  // namespace
