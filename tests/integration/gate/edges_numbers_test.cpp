@@ -96,7 +96,7 @@ TEST_P(Numbers, TheSetGoesOnWhenOneNumberIsClosed) {
   std::ignore = epoll_wait(waited, &e, 1, 0);
   registers(registered, EPOLL_CTL_MOD, p.near, EPOLLIN | GetParam().flags);  // whatever it told of is told again
   waited.reset();
-  EXPECT_EQ(read_all(registered, p.near, 10, GetParam().flags & ~static_cast<std::uint32_t>(EPOLLONESHOT)), "0123456789");
+  EXPECT_EQ(read_all(registered, p.near, 10, GetParam().flags), "0123456789");
   EXPECT_GE(s.count(id).fired, 1u);
 }
 
