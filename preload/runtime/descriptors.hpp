@@ -105,7 +105,6 @@ struct alignas(64) descriptor {
   std::uint32_t own_threshold;           // SO_RCVLOWAT as the program has it
   std::uint32_t ordinal;                 // nth connection of this process to this endpoint
   std::uint32_t redirect_rule;
-  std::atomic<std::uint32_t> charge_rule;          // whose delay charge_ns is
   std::atomic<std::uint64_t> send_empty_ns;        // virtual time of the sending bucket
   std::atomic<http_line*> http;
   std::atomic<std::uint64_t> stdio_in;   // bytes that streams of stdio have given to the program
