@@ -23,7 +23,7 @@ MAY = {
     "control/protocol": ["include/chaos/abi", "control/rules"],
     "control/proc": ["include/chaos/abi", "control/rules"],
     "control/http": ["include/chaos/abi", "control/rules", "control/protocol", "control/experiment", "control/schedule"],
-    "control/daemon": ["include/chaos/abi", "control/rules", "control/protocol", "control/proc", "control/http", "control/manual"],
+    "control/daemon": ["include/chaos/abi", "control/rules", "control/ini", "control/protocol", "control/proc", "control/http", "control/manual"],
     "control/experiment": ["include/chaos/abi", "include/chaos", "control/rules", "control/ini", "control/protocol", "control/stress"],
     "control/stress": ["control/rules"],
     "control/ini": ["control/rules"],
