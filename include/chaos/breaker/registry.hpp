@@ -99,7 +99,7 @@ class breaker_registry {
     const use mine{e.owner, std::this_thread::get_id()};
     {
       std::lock_guard lock(mutex_);
-      if (std::none_of(entries_.begin(), entries_.end(), [&](const entry& one) { return one.owner == e.owner; })) return false;
+      if (std::none_of(entries_.begin(), entries_.end(), [&](const entry& one) { return one.owner == e.owner && one.core == e.core; })) return false;
       uses_.push_back(mine);
     }
     struct ending {
