@@ -249,9 +249,11 @@ void daemon::apply(client_id who, const json& body) {
   auto specs = rules::specs_from_ini(text.get<std::string>());
   if (!specs) return answer(who, specs.error());
   if (specs->empty()) return answer(who, problem{problem_code::bad_ini, "there is no [fault NAME] in the text", "", {"[fault NAME]"}});
-  for (const auto& spec : *specs)
+  for (rule_spec spec : *specs) {
+    if (const auto of = experiment_of(spec); of && *of) fill_in(spec, how_);
     if (const auto compiled = rules_.check(spec, 0); !compiled)
       return answer(who, rules::in_fault(text.get_ref<const std::string&>(), spec.get(rules::option::name_), compiled.error()));
+  }
   install(who, std::move(*specs), 0, [this, who](const auto& ids, std::vector<std::string> warnings) {
     if (!ids) return answer(who, ids.error());
     json rules = json::array();
