@@ -185,7 +185,7 @@ class Http(HttpTest):
         self.assertGreaterEqual(fired, 10)
         until(lambda: self.metrics().get('chaos_delay_seconds_count{kind="latency"}') == fired, "the events")
         after = self.metrics()
-        self.assertEqual(after['chaos_injections_total{kind="latency"}'] - before.get('chaos_injections_total{kind="latency"}', 0), fired)
+        self.assertEqual(after['chaos_injections_total{kind="latency"}'], fired)  # one of them perhaps was the end of who asked whether redis is there
         self.assertEqual(after['chaos_delay_seconds_bucket{kind="latency",le="+Inf"}'], fired)
         self.assertGreaterEqual(after['chaos_delay_seconds_sum{kind="latency"}'], 0.030 * 10)
         self.assertEqual(after['chaos_delay_seconds_bucket{kind="latency",le="0.025"}'], 0)
