@@ -28,16 +28,15 @@ const std::vector<std::string> section_forms{"experiment",      "probe NAME",   
 
 bool has_free_lines(const std::string& title) { return title == "abort" || title == "expect" || title.starts_with("expect "); }
 
-result<done> check_title(const std::string& title, int line) {
+result<done> check_title(const std::string& title) {
   if (std::ranges::find(section_forms, title) != section_forms.end() && title.find("NAME") == title.npos) return done{};
   section s;
   s.title = title;
   const std::string kind = s.type(), name = s.name();
-  if (kind == "expect") return on_line(line, rules::unknown_word(problem_code::unknown_section, "section", title, {"expect baseline", "expect during", "expect after"}));
+  if (kind == "expect") return rules::unknown_word(problem_code::unknown_section, "section", title, {"expect baseline", "expect during", "expect after"});
   if (std::ranges::find(named_sections, kind) != std::end(named_sections)) {
-    if (name.empty()) return on_line(line, {problem_code::missing_word, "[" + title + "]: a name is missing: [" + kind + " NAME]", title, {kind + " NAME"}});
-    if (const auto good = rules::check_name("[" + title + "]", name); !good) return on_line(line, good.error());
-    return done{};
+    if (name.empty()) return problem{problem_code::missing_word, "[" + title + "]: a name is missing: [" + kind + " NAME]", title, {kind + " NAME"}};
+    return rules::check_name("[" + title + "]", name);
   }
   auto p = rules::unknown_word(problem_code::unknown_section, "section", title, section_forms);
   std::vector<std::string> kinds{"experiment", "expect", "abort"};
@@ -46,7 +45,7 @@ result<done> check_title(const std::string& title, int line) {
     const bool named = std::ranges::find(named_sections, near) != std::end(named_sections);
     p.message = "unknown section '" + title + "': did you mean [" + near + (named ? " NAME" : near == "expect" ? " during" : "") + "]?";
   }
-  return on_line(line, p);
+  return p;
 }
 
 int take(void* user, const char* title, const char* key, const char* value) {
@@ -72,40 +71,24 @@ section* scanned::find(std::string_view title) {
 }
 
 result<scanned> scan(std::string_view text, const environment& variables) {
-  if (text.size() > ini::text_max) return problem{problem_code::bad_ini, "the file is longer than " + std::to_string(ini::text_max) + " bytes", "", {}};
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   scanned out;
   std::string keyed;  // for inih, with the same line numbers
-  int line = 1;
-  for (std::size_t at = 0; at < text.size(); ++line) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    std::string_view raw = text.substr(at, end - at);
-    at = end + 1;
-    if (!raw.empty() && raw.back() == '\r') raw.remove_suffix(1);
-    if (raw.find('\0') != raw.npos) return on_line(line, {problem_code::bad_ini, "there is a NUL in it", "", {}});
-    const auto bare = rules::trimmed(raw);
-    std::string row;
-    if (!bare.empty() && bare.front() != ';' && bare.front() != '#') {
-      auto filled = ini::expanded(raw, variables);
-      if (!filled) return on_line(line, filled.error());
-      row = std::move(*filled);
-    }
-    if (row.size() > ini::line_max) return on_line(line, {problem_code::bad_ini, "longer than " + std::to_string(ini::line_max) + " bytes", "", {}});
+  const auto good = ini::for_each_row(text, variables, [&](int line, std::string& row) -> result<done> {
     out.rows.push_back(row);
     const auto words = rules::trimmed(row);
     std::string for_keys;
     if (!words.empty() && words.front() == '[') {
       const auto close = words.find(']');
-      if (close == words.npos) return on_line(line, {problem_code::bad_ini, "'" + std::string(words) + "' has no ]", std::string(words), section_forms});
+      if (close == words.npos) return problem{problem_code::bad_ini, "'" + std::string(words) + "' has no ]", std::string(words), section_forms};
       if (const auto rest = rules::trimmed(without_comment(words.substr(close + 1))); !rest.empty() && rest.front() != ';' && rest.front() != '#')
-        return on_line(line, {problem_code::unexpected_word, "'" + std::string(rest) + "' stands behind the section's title", std::string(rest), {}});
+        return problem{problem_code::unexpected_word, "'" + std::string(rest) + "' stands behind the section's title", std::string(rest), {}};
       const std::string title(words.substr(1, close - 1));
-      if (const auto good = check_title(title, line); !good) return good.error();
+      if (const auto known = check_title(title); !known) return known;
       if (const auto* twice = out.find(title))
-        return on_line(line, {problem_code::bad_ini, "there is a second section [" + title + "]; the first is on line " + std::to_string(twice->line), title, {}});
+        return problem{problem_code::bad_ini, "there is a second section [" + title + "]; the first is on line " + std::to_string(twice->line), title, {}};
       out.sections.push_back({title, line, {}, {}});
     } else if (!words.empty() && out.sections.empty()) {
-      return on_line(line, {problem_code::unknown_section, "'" + std::string(words) + "' stands before any section; [experiment] is expected first", std::string(words), section_forms});
+      return problem{problem_code::unknown_section, "'" + std::string(words) + "' stands before any section; [experiment] is expected first", std::string(words), section_forms};
     }
     if (!words.empty()) {
       section& now = out.sections.back();
@@ -117,12 +100,14 @@ result<scanned> scan(std::string_view text, const environment& variables) {
         if (words.front() != '[' && !indented) {
           const std::string key(rules::trimmed(words.substr(0, words.find_first_of("=:"))));
           if (!now.lines.emplace(key, line).second)
-            return on_line(line, {problem_code::bad_ini, "the key '" + key + "' stands twice in [" + now.title + "]; the first is on line " + std::to_string(now.lines[key]), key, {}});
+            return problem{problem_code::bad_ini, "the key '" + key + "' stands twice in [" + now.title + "]; the first is on line " + std::to_string(now.lines[key]), key, {}};
         }
       }
     }
     keyed += for_keys + '\n';
-  }
+    return done{};
+  });
+  if (!good) return good.error();
   const int outcome = ini_parse_string(keyed.c_str(), take, &out);
   if (outcome != 0) {
     const std::string row = outcome > 0 && static_cast<std::size_t>(outcome) <= out.rows.size() ? std::string(rules::trimmed(out.rows[static_cast<std::size_t>(outcome) - 1])) : "";

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "control/rules/values.hpp"
+
 namespace chaos::ini {
 
+using rules::done;
 using rules::problem;
 using rules::problem_code;
 using rules::result;
@@ -53,6 +56,29 @@ result<std::string> expanded(std::string_view row, const environment& variables)
     at = end + 1;
   }
   return out;
+}
+
+result<done> for_each_row(std::string_view text, const environment& variables, const std::function<result<done>(int line, std::string& row)>& f) {
+  if (text.size() > text_max) return problem{problem_code::bad_ini, "the file is longer than " + std::to_string(text_max) + " bytes", "", {}};
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  int line = 1;
+  for (std::size_t at = 0; at < text.size(); ++line) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    std::string_view raw = text.substr(at, end - at);
+    at = end + 1;
+    if (!raw.empty() && raw.back() == '\r') raw.remove_suffix(1);
+    if (raw.find('\0') != raw.npos) return on_line(line, {problem_code::bad_ini, "there is a NUL in it", "", {}});
+    const auto bare = rules::trimmed(raw);
+    std::string row;
+    if (!bare.empty() && bare.front() != ';' && bare.front() != '#') {
+      auto filled = expanded(raw, variables);
+      if (!filled) return on_line(line, filled.error());
+      row = std::move(*filled);
+    }
+    if (row.size() > line_max) return on_line(line, {problem_code::bad_ini, "longer than " + std::to_string(line_max) + " bytes", "", {}});
+    if (const auto good = f(line, row); !good) return on_line(line, good.error());
+  }
+  return done{};
 }
 
 }  // namespace chaos::ini

@@ -21,4 +21,8 @@ rules::result<std::string> expanded(std::string_view row, const environment& var
 
 rules::problem on_line(int line, rules::problem p);  // unless it names a line already
 
+// f(number, row) for each line of the text, without what stands around it (a byte order mark, \r) and with its variables replaced; a
+// comment is an empty row. Ends at the first problem, which says on which line it is.
+rules::result<rules::done> for_each_row(std::string_view text, const environment& variables, const std::function<rules::result<rules::done>(int line, std::string& row)>& f);
+
 }  // namespace chaos::ini

@@ -52,43 +52,26 @@ result<done> read_title(std::string_view words, int line, reading& r) {
 }  // namespace
 
 result<std::vector<section>> read_sections(std::string_view text, const environment& variables) {
-  if (text.size() > text_max) return problem{problem_code::bad_ini, "the file is longer than " + std::to_string(text_max) + " bytes", "", {}};
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   reading r;
   std::string filled;
-  std::vector<std::string> rows;
   bool inside_value = false;
-  int line = 1;
-  for (std::size_t at = 0; at < text.size(); ++line) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    std::string_view raw = text.substr(at, end - at);
-    at = end + 1;
-    if (!raw.empty() && raw.back() == '\r') raw.remove_suffix(1);
-    if (raw.find('\0') != raw.npos) return on_line(line, {problem_code::bad_ini, "there is a NUL in it", "", {}});
-    const auto bare = rules::trimmed(raw);
-    std::string row;
-    if (!bare.empty() && bare.front() != ';' && bare.front() != '#') {
-      auto full = expanded(raw, variables);
-      if (!full) return on_line(line, full.error());
-      row = std::move(*full);
-      if (row.size() > line_max) return on_line(line, {problem_code::bad_ini, "longer than " + std::to_string(line_max) + " bytes", "", {}});
-      const auto words = rules::trimmed(row);
-      const bool indented = row.front() == ' ' || row.front() == '\t';
-      if (!words.empty() && words.front() == '[') {
-        if (const auto good = read_title(words, line, r); !good) return on_line(line, good.error());
-        inside_value = false;
-      } else if (!words.empty()) {
-        if (r.sections.empty()) return on_line(line, {problem_code::unknown_section, "'" + std::string(words) + "' stands before any [section]", std::string(words), {}});
-        const bool goes_on = indented && inside_value;
-        if (!goes_on && words.find_first_of("=:") == words.npos)
-          return on_line(line, {problem_code::bad_ini, "'" + std::string(words) + "' is neither [section] nor key = value", std::string(words), {"key = value"}});
-        r.key_lines.push_back(goes_on ? -line : line);
-        inside_value = true;
-      }
+  const auto good = for_each_row(text, variables, [&](int line, std::string& row) -> result<done> {
+    const auto words = rules::trimmed(row);
+    if (!words.empty() && words.front() == '[') {
+      if (const auto title = read_title(words, line, r); !title) return title;
+      inside_value = false;
+    } else if (!words.empty()) {
+      if (r.sections.empty()) return problem{problem_code::unknown_section, "'" + std::string(words) + "' stands before any [section]", std::string(words), {}};
+      const bool goes_on = (row.front() == ' ' || row.front() == '\t') && inside_value;
+      if (!goes_on && words.find_first_of("=:") == words.npos)
+        return problem{problem_code::bad_ini, "'" + std::string(words) + "' is neither [section] nor key = value", std::string(words), {"key = value"}};
+      r.key_lines.push_back(goes_on ? -line : line);
+      inside_value = true;
     }
     filled += row + '\n';
-    rows.push_back(std::move(row));
-  }
+    return done{};
+  });
+  if (!good) return good.error();
   const int outcome = ini_parse_string(filled.c_str(), take, &r);
   if (outcome != 0) return on_line(std::max(outcome, 1), {problem_code::bad_ini, "this is neither [section] nor key = value", "", {}});
   return std::move(r.sections);
