@@ -419,10 +419,10 @@ class ExperimentTable(SessionTest):
         self.assertEqual(len(table[0]["hypothesis"]), 1024)
 
     def test_wrong_settings_are_refused(self):
-        for line, said in (("enabled = maybe", "true"), ("experiments_max = 0", "experiments-max"), ("experiments_max = 1000", "64"), ("experiment_timeout = 5", "unit"),
-                           ("experiment_timeout = 0", "every experiment"), ("max_toxicity = 120%", "max-toxicity"), ("experiment_timout = 5s", "did you mean 'experiment_timeout'"),
+        for line, said in (("enabled = maybe", "true"), ("experiments_max = 0", "line 2: experiments_max: "), ("experiments_max = 1000", "64"), ("experiment_timeout = 5", "unit"),
+                           ("experiment_timeout = 0", "every experiment"), ("max_toxicity = 120%", "line 2: max_toxicity: "), ("experiment_timout = 5s", "did you mean 'experiment_timeout'"),
                            ("default_latency = 1s..100ms", "ends before"), ("default_latency = fast", "duration"),
-                           ("default_latency = 1s..10min", "5min"), ("default_error_rate = 2", "default-error-rate"), ("metrics = off", "neither true nor false"), ("session = x", "session")):
+                           ("default_latency = 1s..10min", "5min"), ("default_error_rate = 2", "line 2: default_error_rate: "), ("metrics = off", "neither true nor false"), ("session = x", "session")):
             with open(f"{self.dir}/chaos.ini", "w") as f:
                 f.write(f"[chaosd]\n{line}\n")
             answer = self.ctl("daemon", "start", check=FAILED)
