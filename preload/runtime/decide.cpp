@@ -104,6 +104,7 @@ void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], de
   out.now_ns = facts.now_ns;
   out.judged.count = out.judged.matched = out.judged.reserved.count = 0;
   out.verdict = effects::no_verdict;
+  const std::uint32_t generation = v.generation.load(std::memory_order_acquire);
   std::uint64_t in_force[4];
   bool any = false;
   for (unsigned w = 0; w < 4; ++w) any |= (in_force[w] = mask[w] & v.mask[w]) != 0;
@@ -118,7 +119,7 @@ void decide(const core::facts_of_call& facts, const std::uint64_t (&mask)[4], de
   if (d && (facts.acts_as & abi::classes::stream_in)) s.least = d->own_threshold;
   if (d) s.passed = d->in_bytes.load(std::memory_order_relaxed) + d->out_bytes.load(std::memory_order_relaxed);
   effects::compose(out.judged, s, out.verdict);
-  if (!bank_unchanged(v)) undecide(out);  // the bank is being rewritten: what was read may be torn
+  if (!bank_unchanged(v, generation)) undecide(out);  // the bank is being rewritten: what was read may be torn
 }
 
 void take_match_back(const core::judgement& judged, unsigned i) {

@@ -95,7 +95,7 @@ const rule_view* current_view() {
       v = &views[(newest + 1) % 4];
       v->generation.store(0, std::memory_order_relaxed);
       fill(*v, generation, views[newest % 4]);
-      if (bank_unchanged(*v)) {
+      if (bank_unchanged(*v, generation)) {
         latest.store(newest + 1, std::memory_order_release);
         if (report && self.attach_index)
           report->attached[self.attach_index - 1].generation.store(generation, std::memory_order_relaxed);

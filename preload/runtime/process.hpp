@@ -51,9 +51,10 @@ void forget_views();  // in a forked child: what was meant for its parent (--pid
 bool none_is_ours(std::uint32_t generation);
 
 inline std::uint32_t page_generation() { return page->generation.load(std::memory_order_acquire); }
-inline bool bank_unchanged(const rule_view& v) {
+// `generation`: the view's, taken before anything was read. A view is made anew after a few changes, and carries another one then.
+inline bool bank_unchanged(const rule_view& v, std::uint32_t generation) {
   std::atomic_thread_fence(std::memory_order_acquire);
-  return v.bank->generation.load(std::memory_order_relaxed) == v.generation.load(std::memory_order_relaxed);
+  return v.bank->generation.load(std::memory_order_relaxed) == generation && v.generation.load(std::memory_order_relaxed) == generation;
 }
 
 // True while chaosd lives: its lease has not passed and does not lie further ahead than a lease can.
