@@ -175,7 +175,7 @@ TEST_F(Stdio, CorruptionGoesOutOfACopyOfAnySize) {
   EXPECT_GT(flipped, 100);
   EXPECT_LT(flipped, 300);
   EXPECT_EQ(large, std::string(200'000, 'a')) << "the caller's own is never written";
-  EXPECT_GE(s.count(id).fired, 4u) << "64 KiB at a time, and the text, which is too short to be hit each time";
+  EXPECT_GE(s.count(id).fired, 3u) << "three times 64 KiB; of the 3,392 bytes behind them none is hit in 3 of 100 runs, of the text seldom one";
   EXPECT_LE(s.count(id).fired, 5u);
   EXPECT_EQ(s.count(id).bytes, got.size());
 }
